@@ -22,6 +22,7 @@ from pipeline_tests.support.tables_of_producers import (
     NUMBERED,
     NUMBERED_BY_KEY,
     NUMBERED_CSV,
+    SHRINKING,
 )
 from pipeline_tests.support.waiting import producer_pids, wait_until, worker_pids
 from rowledger.errors import ProducerTerminated, SourceError
@@ -204,6 +205,17 @@ def test_a_source_that_gives_other_rows_when_it_is_read_again_fails_its_partitio
     assert isinstance(report.error, SourceError)
     assert "gave other rows when it was read again" in str(report.error)
     assert fetch_value(database, "select count(*) from fickle") == 0
+    assert_nothing_left_over(database)
+
+
+def test_a_source_that_gives_fewer_rows_when_it_is_read_again_fails_its_partition(
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_failpoints(monkeypatch, "in_spooling=sigkill@chunk=2,attempt=1")
+    report = load_one(database, SHRINKING, tmp_path, "all")
+    assert isinstance(report.error, SourceError)
+    assert "gave 1 chunk when it was read again, 2 before" in str(report.error)
+    assert fetch_value(database, "select count(*) from shrinking") == 0
     assert_nothing_left_over(database)
 
 

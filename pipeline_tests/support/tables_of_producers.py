@@ -155,16 +155,23 @@ ANSWERED = TableSpec(
 
 
 class FickleRows(SpooledSource):
-    """Claims to give the same rows when it is read again, and gives others."""
+    """Claims to give the same rows when it is read again, and gives those from `first_again` to before `stop_again`."""
 
     may_repeat = True
     path: str
+    first_again: int
+    stop_again: int
 
     def chunks(self, partition: Partition, scope: SourceContext) -> Iterator[ChunkDescriptor]:
         was_read = Path(self.path.format(landing=scope.landing_dir))
-        first = 1_000 if was_read.exists() else 0
+        first, stop = (self.first_again, self.stop_again) if was_read.exists() else (0, 250)
         was_read.touch()
-        yield from self.new_spool(scope).write([_numbers(first, first + 250)], origin=partition.key)
+        yield from self.new_spool(scope).write([_numbers(first, stop).with_columns(pid=0)], origin=partition.key)
 
 
-FICKLE = TableSpec(name="fickle", row=Numbered, source=FickleRows(path="{landing}/was_read"))
+FICKLE = TableSpec(
+    name="fickle", row=Numbered, source=FickleRows(path="{landing}/was_read", first_again=1_000, stop_again=1_250)
+)
+SHRINKING = TableSpec(
+    name="shrinking", row=Numbered, source=FickleRows(path="{landing}/was_read", first_again=0, stop_again=100)
+)

@@ -8,6 +8,7 @@ import contextlib
 import logging
 from collections.abc import AsyncGenerator
 
+from rowledger.counted import counted
 from rowledger.errors import ProducerTerminated, SourceError
 from rowledger.ledger import IncidentKind
 from rowledger.spec import ChunkDescriptor
@@ -60,8 +61,8 @@ class Producers:
                         number += 1
                 if number < len(given):
                     raise SourceError(
-                        f"the source gave {number} chunks when it was read again, {len(given)} before; rerun when nothing "
-                        "writes to it"
+                        f"the source gave {counted(number, 'chunk')} when it was read again, {len(given)} before; rerun when "
+                        "nothing writes to it"
                     )
             except ChildDied as death:
                 attempts_max = self._workforce.limits.chunk_attempts_max
