@@ -6,16 +6,16 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
 
 import psutil
 import pytest
 
+from pipeline.namespaces import Host, Network
 from pipeline_tests.support import run_process
 from pipeline_tests.support.assertions import assert_accounted
-from pipeline_tests.support.database import fetch, fetch_value, sessions
+from pipeline_tests.support.database import fetch_value, sessions
+from pipeline_tests.support.hosts import hosts, serve
 from pipeline_tests.support.loading import load_one
-from pipeline_tests.support.network import Network, network
 from pipeline_tests.support.server_gate import Where, gate
 from pipeline_tests.support.tables import DAY, EVENTS, Row, events, wide_events, write_source
 from pipeline_tests.support.waiting import wait_until, worker_pids
@@ -30,22 +30,20 @@ Starter = Callable[..., subprocess.Popen[str]]
 
 @pytest.fixture
 def net() -> Iterator[Network]:
-    with network() as made:
+    with hosts("client") as made:
         yield made
+
+
+@pytest.fixture
+def client(net: Network) -> Host:
+    """Where the runs are."""
+    return net.hosts["client"]
 
 
 @pytest.fixture
 def served(own_server: EmbeddedServer, net: Network) -> tuple[str, str]:
     """A server's URL for this test, by loopback, and for a run behind the network."""
-    near = own_server.url()
-    fetch(near, f"alter system set listen_addresses = '127.0.0.1,{net.server}'")
-    with (own_server.data_dir / "pg_hba.conf").open("a") as rules:
-        rules.write(f"host all all {net.client}/32 scram-sha-256\n")
-    own_server.stop()
-    near = own_server.ensure_running()
-    parts = urlsplit(near)
-    netloc = parts.netloc.replace("@127.0.0.1:", f"@{net.server}:")
-    return near, urlunsplit(parts._replace(netloc=netloc))
+    return serve(own_server, net)
 
 
 def _patience(*, repaired: bool) -> dict[str, float]:
@@ -64,14 +62,21 @@ def _finish(process: subprocess.Popen[str], timeout_s: float) -> str:
 
 
 def _outlast_the_hole(
-    near: str, net: Network, process: subprocess.Popen[str], tmp_path: Path, rows: list[Row], *, repaired: bool
+    near: str,
+    net: Network,
+    client: Host,
+    process: subprocess.Popen[str],
+    tmp_path: Path,
+    rows: list[Row],
+    *,
+    repaired: bool,
 ) -> None:
     """The server's side ends by itself; the run goes on when the network does, or fails loudly, and the next one converges."""
     wait_until(lambda: not sessions(near), "the server's side of the connections is gone", timeout_s=_DETECTION_S)
     if repaired:
-        net.repair()
+        client.heal(net.outside)
     output = _finish(process, timeout_s=60)
-    net.repair()
+    client.heal(net.outside)
     if repaired:
         assert process.returncode == 0, output
     else:
@@ -84,90 +89,90 @@ def _outlast_the_hole(
 @pytest.mark.slow
 @pytest.mark.parametrize("repaired", [True, False])
 def test_a_copy_into_a_black_hole_ends_on_both_sides(
-    served: tuple[str, str], net: Network, tmp_path: Path, start: Starter, *, repaired: bool
+    served: tuple[str, str], net: Network, client: Host, tmp_path: Path, start: Starter, *, repaired: bool
 ) -> None:
     near, far = served
     rows = wide_events(1000)
     write_source(tmp_path, "events", DAY, rows, row_group_rows=1000)
     with gate(near, Where.IN_COPY) as closed:
-        process = start(
-            far, EVENTS, tmp_path, [DAY], prefix=net.command, chunk_rows_max=1000, **_patience(repaired=repaired)
-        )
+        process = start(far, EVENTS, tmp_path, [DAY], host=client, chunk_rows_max=1000, **_patience(repaired=repaired))
         closed.wait()
-        net.swallow()
+        client.cut(net.outside)
         wait_until(lambda: not sessions(near), "the backend in mid-COPY is gone", timeout_s=_DETECTION_S)
-    _outlast_the_hole(near, net, process, tmp_path, rows, repaired=repaired)
+    _outlast_the_hole(near, net, client, process, tmp_path, rows, repaired=repaired)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("repaired", [True, False])
 def test_a_commit_whose_reply_vanishes_is_not_made_twice(
-    served: tuple[str, str], net: Network, tmp_path: Path, start: Starter, *, repaired: bool
+    served: tuple[str, str], net: Network, client: Host, tmp_path: Path, start: Starter, *, repaired: bool
 ) -> None:
     near, far = served
     rows = events(250)
     write_source(tmp_path, "events", DAY, rows)
     with gate(near, Where.IN_COMMIT) as closed:
-        process = start(far, EVENTS, tmp_path, [DAY], prefix=net.command, **_patience(repaired=repaired))
+        process = start(far, EVENTS, tmp_path, [DAY], host=client, **_patience(repaired=repaired))
         closed.wait()
-        net.swallow()
+        client.cut(net.outside)
     committed = "select xmin::text from rowledger.chunk where chunk_no = 1 and state = 'committed'"
     writer = wait_until(lambda: fetch_value(near, committed), "the COMMIT without a reply is done")
-    _outlast_the_hole(near, net, process, tmp_path, rows, repaired=repaired)
+    _outlast_the_hole(near, net, client, process, tmp_path, rows, repaired=repaired)
     assert fetch_value(near, committed) == writer
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("repaired", [True, False])
 def test_a_connection_that_died_while_it_was_idle_is_noticed_when_it_is_used(
-    served: tuple[str, str], net: Network, tmp_path: Path, start: Starter, *, repaired: bool
+    served: tuple[str, str], net: Network, client: Host, tmp_path: Path, start: Starter, *, repaired: bool
 ) -> None:
     near, far = served
     rows = events(250)
     write_source(tmp_path, "events", DAY, rows)
     with gate(near, Where.IN_COMMIT) as closed:
-        process = start(far, EVENTS, tmp_path, [DAY], prefix=net.command, **_patience(repaired=repaired))
+        process = start(far, EVENTS, tmp_path, [DAY], host=client, **_patience(repaired=repaired))
         backend_pid = closed.wait()
         (worker,) = [psutil.Process(pid) for pid in worker_pids(process.pid)]
         worker.suspend()
     wait_until(lambda: fetch_value(near, _IDLE, backend_pid), "the chunk before the last is committed")
-    net.swallow()
+    client.cut(net.outside)
     worker.resume()  # it finds the reply in its socket, and begins the next chunk in the hole
-    _outlast_the_hole(near, net, process, tmp_path, rows, repaired=repaired)
+    _outlast_the_hole(near, net, client, process, tmp_path, rows, repaired=repaired)
 
 
-def test_a_short_silence_is_waited_out(served: tuple[str, str], net: Network, tmp_path: Path, start: Starter) -> None:
+def test_a_short_silence_is_waited_out(
+    served: tuple[str, str], net: Network, client: Host, tmp_path: Path, start: Starter
+) -> None:
     near, far = served
     rows = events(250)
     write_source(tmp_path, "events", DAY, rows)
     with gate(near, Where.IN_COMMIT) as closed:
-        process = start(far, EVENTS, tmp_path, [DAY], prefix=net.command)
+        process = start(far, EVENTS, tmp_path, [DAY], host=client)
         backend_pid = closed.wait()
-        net.swallow()
+        client.cut(net.outside)
     wait_until(lambda: fetch_value(near, _IDLE, backend_pid), "the reply is on its way to nobody")
-    net.repair()
+    client.heal(net.outside)
     output = _finish(process, timeout_s=60)
     assert process.returncode == 0, output
     assert_accounted(near, EVENTS, rows)
 
 
 def test_a_run_in_a_black_hole_is_cancelled_in_time(
-    served: tuple[str, str], net: Network, tmp_path: Path, start: Starter
+    served: tuple[str, str], net: Network, client: Host, tmp_path: Path, start: Starter
 ) -> None:
     near, far = served
     rows = wide_events(1000)
     write_source(tmp_path, "events", DAY, rows, row_group_rows=1000)
     with gate(near, Where.IN_COPY) as closed:
-        process = start(far, EVENTS, tmp_path, [DAY], prefix=net.command, chunk_rows_max=1000)
+        process = start(far, EVENTS, tmp_path, [DAY], host=client, chunk_rows_max=1000)
         closed.wait()
         workers = [psutil.Process(pid) for pid in worker_pids(process.pid)]
-        net.swallow()
+        client.cut(net.outside)
         started = time.monotonic()
         process.send_signal(signal.SIGTERM)
         output = _finish(process, timeout_s=30)
         assert time.monotonic() - started < 10, output
         assert process.returncode == run_process.INTERRUPTED, output
         assert not psutil.wait_procs(workers, timeout=1)[1]
-        net.repair()
+        client.heal(net.outside)
     assert load_one(near, EVENTS, tmp_path, DAY, busy_wait_s=30).error is None
     assert_accounted(near, EVENTS, rows)

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from pipeline.namespaces import Host
 from pipeline_tests.support.loading import FAST, Recorder
 from pipeline_tests.support.partitions import partitions_of
 from rowledger.errors import LoadCancelled
@@ -39,11 +40,13 @@ def start(
     *,
     failpoints: str = "",
     prefix: Sequence[str] = (),
+    host: Host | None = None,
     **writer: object,
 ) -> subprocess.Popen[str]:
-    """Start the process, by way of the prefix's program; its output can be read from `stdout`."""
+    """Start the process, by way of the prefix's program, on a host if one is given; its output can be read from `stdout`."""
     arguments = [spec.as_json(), str(landing), ",".join(keys), json.dumps({**FAST, **writer})]
-    return subprocess.Popen(
+    start_process = subprocess.Popen if host is None else host.run
+    return start_process(
         [*prefix, sys.executable, "-m", __name__, *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
