@@ -6,6 +6,7 @@ in their unit.
 
 import contextlib
 import os
+import socket
 import sys
 from functools import cache
 from typing import TYPE_CHECKING
@@ -19,6 +20,7 @@ __all__ = [
     "WriterSettings",
     "child_environment",
     "failpoint_rules",
+    "host_name",
     "import_folders",
     "s3_endpoint",
     "secret_from_environment",
@@ -37,6 +39,15 @@ def settings() -> "Settings":
 def failpoint_rules() -> str:
     """Deliberate faults, for tests and the demo; empty means off."""
     return os.environ.get("ROWLEDGER_FAILPOINTS", "")
+
+
+def host_name() -> str:
+    """What people call this machine: ROWLEDGER_HOST_NAME, or the name that the system has.
+
+    Bytes that are not UTF-8, which the ledger could not keep, are escaped.
+    """
+    name = os.environ.get("ROWLEDGER_HOST_NAME", "").strip() or socket.gethostname()
+    return name.encode(errors="backslashreplace").decode()
 
 
 def s3_endpoint() -> str | None:

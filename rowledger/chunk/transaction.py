@@ -39,6 +39,7 @@ from rowledger.ledger import (
     record_chunk,
     record_dead_letters,
 )
+from rowledger.machine import ProcessIdentity
 from rowledger.postgres import EncodedRows, Session, begin, encode_rows, transaction_limits
 from rowledger.settings import WriterSettings
 from rowledger.sources import read_chunk
@@ -160,7 +161,7 @@ async def commit_chunk(
     job: ChunkJob,
     settings: WriterSettings,
     *,
-    worker_pid: int,
+    worker: ProcessIdentity,
     on_progress: Callable[[int], None],
 ) -> Committed | AlreadyCommitted | Probed:
     """Write the chunk exactly once, whatever happened to earlier attempts; raises Fenced if another run took the load over.
@@ -177,7 +178,7 @@ async def commit_chunk(
     if not await fence_load(connection, job.handle):
         await connection.execute("rollback")
         raise Fenced(f"load {job.handle.load_id}, epoch {job.handle.epoch}: another run has taken it over")
-    enqueued = await claim_chunk(connection, job.handle, job.chunk.chunk_no, job.attempt, worker_pid)
+    enqueued = await claim_chunk(connection, job.handle, job.chunk.chunk_no, job.attempt, worker)
     if enqueued is None:
         earlier = await read_committed_chunk(connection, job.handle, job.chunk.chunk_no)
         await connection.execute("rollback")
@@ -209,8 +210,8 @@ async def commit_chunk(
         return Probed()
     letters = [*prepared.rejected, *prepared.refusals(refused)]
     if len(letters) > job.dead_letters_max:
-        await _keep_what_was_learned(connection, job, letters, prepared.rows.rows_left_out, worker_pid, limits)
-    await record_dead_letters(connection, job.handle, job.chunk, letters, attempt=job.attempt, worker_pid=worker_pid)
+        await _keep_what_was_learned(connection, job, letters, prepared.rows.rows_left_out, worker, limits)
+    await record_dead_letters(connection, job.handle, job.chunk, letters, attempt=job.attempt, worker=worker)
     counts = prepared.rows.counts + RowCounts(
         enqueued_rows=enqueued, written_rows=written.height, dead_lettered_rows=len(letters)
     )
@@ -234,7 +235,7 @@ async def _keep_what_was_learned(
     job: ChunkJob,
     letters: Sequence[DeadLetter],
     rows_left_out: int,
-    worker_pid: int,
+    worker: ProcessIdentity,
     limits: str,
 ) -> NoReturn:
     """The budget is spent, so the load will be rejected: write none of the chunk's rows, but record the dead letters."""
@@ -242,9 +243,7 @@ async def _keep_what_was_learned(
     await begin(connection, limits)
     if await fence_load(connection, job.handle):
         await forget_dead_letters(connection, job.handle, job.chunk.chunk_no)
-        await record_dead_letters(
-            connection, job.handle, job.chunk, letters, attempt=job.attempt, worker_pid=worker_pid
-        )
+        await record_dead_letters(connection, job.handle, job.chunk, letters, attempt=job.attempt, worker=worker)
     await connection.execute("commit")
     refused_rows = len(letters) + rows_left_out
     raise DeadLetterBudgetSpent(

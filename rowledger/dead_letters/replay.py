@@ -176,7 +176,7 @@ class _Replay:
         # One batch after the other, in source order: when letters share a key, the first is kept.
         one_worker = writer.model_copy(update={"workers": 1})
         self._pool = Pool(
-            Hello.of(spec, url=url, settings=one_worker, holder=holder.token.hex),
+            Hello.of(spec, url=url, settings=one_worker, holder=holder.token.hex, host=holder.host),
             gate=gate,
             notice=self._incidents.record,
             log=log,

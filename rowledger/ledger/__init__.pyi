@@ -69,7 +69,6 @@ from .loads import (
     reopen_load as reopen_load,
     seal_load as seal_load,
     take_over_load as take_over_load,
-    terminate_sessions as terminate_sessions,
 )
 from .migrations import (
     BLOCK_MIGRATIONS as BLOCK_MIGRATIONS,
@@ -120,6 +119,12 @@ from .row_places import (
     RowPlace as RowPlace,
     short_names as short_names,
     told_rows as told_rows,
+)
+from .run_sessions import (
+    HostSession as HostSession,
+    terminate_backend as terminate_backend,
+    terminate_host_sessions as terminate_host_sessions,
+    terminate_sessions as terminate_sessions,
 )
 from .script import ledger_script as ledger_script
 from .sessions import SupervisorSessions as SupervisorSessions

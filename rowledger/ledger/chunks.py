@@ -10,6 +10,7 @@ import asyncpg
 from rowledger.contract import DeadLetter
 from rowledger.ledger.counts import RowCounts
 from rowledger.ledger.outcomes import AlreadyCommitted, Committed
+from rowledger.machine import ProcessIdentity
 from rowledger.postgres import as_texts, query
 from rowledger.spec import ChunkPlan, LoadHandle
 
@@ -31,10 +32,12 @@ async def fence_load(connection: asyncpg.Connection, handle: LoadHandle) -> bool
 
 
 async def claim_chunk(
-    connection: asyncpg.Connection, handle: LoadHandle, chunk_no: int, attempt: int, worker_pid: int
+    connection: asyncpg.Connection, handle: LoadHandle, chunk_no: int, attempt: int, worker: ProcessIdentity
 ) -> int | None:
     """Claim the chunk for this transaction and return its enqueued rows; None when an earlier attempt has committed it."""
-    claimed: int | None = await connection.fetchval(query("claim_chunk"), handle.load_id, chunk_no, attempt, worker_pid)
+    claimed: int | None = await connection.fetchval(
+        query("claim_chunk"), handle.load_id, chunk_no, attempt, worker.pid, worker.host
+    )
     return claimed
 
 
@@ -79,7 +82,7 @@ async def record_dead_letters(
     letters: Sequence[DeadLetter],
     *,
     attempt: int,
-    worker_pid: int,
+    worker: ProcessIdentity,
 ) -> None:
     """Record refused rows of one chunk, in the transaction that writes the chunk's other rows."""
     for batch in _in_batches(letters):
@@ -89,7 +92,8 @@ async def record_dead_letters(
             handle.load_id,
             chunk.chunk_no,
             attempt,
-            worker_pid,
+            worker.pid,
+            worker.host,
             [source for source, _ in places],
             as_texts(source_row for _, source_row in places),
             as_texts(letter.row_no for letter in batch),

@@ -5,7 +5,6 @@ Every function takes a connection, runs inside its caller's transaction and neve
 
 import json
 import os
-import socket
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from rowledger.ledger.chunks import fence_load
 from rowledger.ledger.counts import RowCounts
 from rowledger.ledger.reports import Incident
 from rowledger.ledger.states import ChunkState, LoadState
+from rowledger.machine import Host
 from rowledger.postgres import as_texts, query, together
 from rowledger.spec import ChunkPlan, LoadHandle, Manifest, Partition, TableSpec
 from rowledger.version import version
@@ -44,21 +44,20 @@ __all__ = [
     "reopen_load",
     "seal_load",
     "take_over_load",
-    "terminate_sessions",
 ]
 
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """The run that works on a load; each run makes one value."""
+    """The run that works on a load; each run makes one value. The supervisors on its other hosts have its token, too."""
 
     token: uuid.UUID
     pid: int
-    host: str
+    host: Host
 
     @classmethod
     def this_process(cls) -> "Holder":
-        return cls(uuid.uuid4(), os.getpid(), socket.gethostname())
+        return cls(uuid.uuid4(), os.getpid(), Host.this())
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +162,7 @@ async def insert_load(
         *_as_columns(manifest.chunks if manifest else ()),
         holder.token,
         holder.pid,
-        holder.host,
+        holder.host.name,
         lease_s,
     )
     return None if row is None else NewLoad(LoadHandle(row["load_id"], row["epoch"]), row["has_former"])
@@ -227,15 +226,6 @@ async def seal_load(connection: asyncpg.Connection, handle: LoadHandle, manifest
     return True
 
 
-async def terminate_sessions(connection: asyncpg.Connection, holder: uuid.UUID) -> list[str]:
-    """Terminate the sessions of an earlier holder: a frozen process keeps its locks for as long as its sessions live.
-
-    Returns the sessions that this role may not terminate, such as `server process 4711 of role etl`.
-    """
-    rows = await connection.fetch(query("terminate_sessions"), holder.hex)
-    return [f"server process {row['pid']} of role {row['role']}" for row in rows if not row["may_end"]]
-
-
 async def take_over_load(
     connection: asyncpg.Connection, handle: LoadHandle, partition: Partition, run_id: str | None
 ) -> LoadHandle | None:
@@ -251,7 +241,7 @@ async def take_over_load(
 
 async def hold_lease(connection: asyncpg.Connection, handle: LoadHandle, holder: Holder, lease_s: float) -> None:
     """Take or renew the lease, which tells other runs that this run works on the load."""
-    await connection.execute(query("hold_lease"), handle.load_id, holder.token, holder.pid, holder.host, lease_s)
+    await connection.execute(query("hold_lease"), handle.load_id, holder.token, holder.pid, holder.host.name, lease_s)
 
 
 async def read_pending_chunks(
@@ -327,7 +317,7 @@ async def end_load(connection: asyncpg.Connection, handle: LoadHandle, state: Lo
 
 
 async def record_incident(
-    connection: asyncpg.Connection, incident: Incident, *, load_id: int | None, host: str, run_id: str | None
+    connection: asyncpg.Connection, incident: Incident, *, load_id: int | None, run_id: str | None
 ) -> None:
     """Record an incident."""
     await connection.execute(
@@ -337,7 +327,7 @@ async def record_incident(
         incident.attempt,
         incident.kind,
         incident.pid,
-        host,
+        incident.host,
         incident.exit_code,
         incident.summary,
         incident.stderr_tail,

@@ -35,6 +35,7 @@ class IncidentKind(StrEnum):
     STALL = "stall"  # killed by the supervisor: no progress for longer than the stall timeout
     DEADLINE = "deadline"  # the chunk took longer than its deadline; killed if it did not stop by itself
     START_FAILED = "start_failed"  # never came up
+    HOST_LOST = "host_lost"  # was on a host that was lost
 
     MEMORY_RECYCLE = "memory_recycle"  # replaced after its chunk: resident memory over the soft limit
     DESCRIPTORS_RECYCLE = "descriptors_recycle"  # replaced after its chunk: too many open descriptors
@@ -62,6 +63,7 @@ _DEATHS = frozenset(
         IncidentKind.STALL,
         IncidentKind.DEADLINE,
         IncidentKind.START_FAILED,
+        IncidentKind.HOST_LOST,
     }
 )
 

@@ -9,6 +9,7 @@ from rowledger.counted import counted
 from rowledger.ledger.counts import RowCounts
 from rowledger.ledger.outcomes import IncidentKind
 from rowledger.ledger.row_places import RowPlace, told_rows
+from rowledger.settings import host_name
 
 __all__ = [
     "Check",
@@ -43,8 +44,8 @@ class Check:
 class Incident:
     """What a guard noticed, mostly the death or forced end of one worker.
 
-    `pid` is the worker's, or the supervisor's where no worker is concerned. `exit_code` is minus the signal's number
-    where a signal ended the worker, and None where no worker ended.
+    `pid` is the worker's, or the supervisor's where no worker is concerned, on the host of the name `host`. `exit_code` is
+    minus the signal's number where a signal ended the worker, and None where no worker ended or its end was not seen.
     """
 
     kind: IncidentKind
@@ -55,6 +56,7 @@ class Incident:
     attempt: int
     summary: str
     stderr_tail: str = ""
+    host: str = field(default_factory=host_name)
 
     @classmethod
     def of_run(cls, kind: IncidentKind, summary: str, *, partition_key: str | None = None) -> "Incident":

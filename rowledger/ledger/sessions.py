@@ -53,7 +53,7 @@ class SupervisorSessions:
         self._settings = settings
         self._places = asyncio.Semaphore(size)
         self._idle: list[Session] = []
-        self._name = session_name("control", holder.token.hex)
+        self._name = session_name("control", holder.token.hex, host_no=holder.host.number)
         self._gate = gate
         self._log = log
 

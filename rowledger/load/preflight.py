@@ -1,7 +1,6 @@
 """Checks before a run begins: the server, the ledger, the target, and the resources for its workers."""
 
 import logging
-import socket
 from dataclasses import dataclass
 
 import asyncpg
@@ -153,7 +152,7 @@ async def _require_space(connection: asyncpg.Connection, request: RunRequest) ->
         require_free_space(request.landing_dir, settings().disk_free_min_bytes)
     except NotEnoughSpace as shortage:
         incident = Incident.of_run(IncidentKind.FREE_DISK, str(shortage))
-        await record_incident(connection, incident, load_id=None, host=socket.gethostname(), run_id=request.run_id)
+        await record_incident(connection, incident, load_id=None, run_id=request.run_id)
         raise
 
 

@@ -137,7 +137,7 @@ async def _opened(request: RunRequest, preflight: Preflight, early: EarlyProcess
         for size in (writer.partitions_in_flight, _WATCHING_SESSIONS)
     )
     incidents = IncidentRecorder(watching, holder, request.run_id, log=log, told=count)
-    hello = Hello.of(request.spec, url=url, settings=writer, holder=holder.token.hex)
+    hello = Hello.of(request.spec, url=url, settings=writer, holder=holder.token.hex, host=holder.host)
     pool = Pool(
         hello,
         gate=gate,

@@ -80,6 +80,12 @@ from .session import (
     check_server as check_server,
     connect as connect,
     deadline as deadline,
+)
+from .session_names import (
+    SessionRole as SessionRole,
+    names_of_host as names_of_host,
+    names_of_run as names_of_run,
+    role_and_pid as role_and_pid,
     session_name as session_name,
 )
 from .snapshots import OldSnapshots as OldSnapshots

@@ -37,7 +37,6 @@ __all__ = [
     "check_server",
     "connect",
     "deadline",
-    "session_name",
 ]
 
 _OLDEST_SERVER = 140_000
@@ -82,14 +81,6 @@ class Session:
             await self.connection.close(timeout=timeout_s)
         except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
             self.connection.terminate()
-
-
-def session_name(role: str, holder: str, *, pid: int | None = None) -> str:
-    """The application name of a session that works for the run `holder` (32 hex digits); the server keeps 63 bytes.
-
-    It ends in the holder, so that a run that takes over a load can end all sessions that its previous holder has open.
-    """
-    return f"rowledger {role} {pid} of {holder}" if pid is not None else f"rowledger {role} of {holder}"
 
 
 async def connect(url: str, *, application_name: str, timeout_s: float) -> Session:

@@ -1,7 +1,6 @@
 """Find surplus rows in their source again, and move them from the staging table to the dead letters."""
 
 import bisect
-import os
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 
@@ -12,7 +11,7 @@ from rowledger.contract import DeadLetter, Fingerprint, fingerprint_frame
 from rowledger.counted import counted
 from rowledger.errors import DiscrepancyFound, SourceError
 from rowledger.ledger import record_dead_letters
-from rowledger.machine import in_thread
+from rowledger.machine import ProcessIdentity, in_thread
 from rowledger.postgres import LEDGER_SCHEMA, copy_rows, encode_rows, query, quoted
 from rowledger.publish.conflicts import GROUP, Conflict
 from rowledger.publish.finish_context import FinishContext
@@ -214,7 +213,7 @@ async def _record(
 ) -> None:
     """Record dead letters for a chunk's surplus rows, and take these out of its counts and its fingerprint."""
     target, handle = load.target, load.handle
-    await record_dead_letters(connection, handle, chunk, letters, attempt=0, worker_pid=os.getpid())
+    await record_dead_letters(connection, handle, chunk, letters, attempt=0, worker=ProcessIdentity.this())
     fingerprint = None
     if load.settings.fingerprint:
         before = Fingerprint.from_json(

@@ -1,6 +1,5 @@
 """The error of a load of which more rows cannot be published than its budget allows."""
 
-import os
 from collections.abc import Sequence
 
 import asyncpg
@@ -8,6 +7,7 @@ import asyncpg
 from rowledger.contract import DeadLetter
 from rowledger.errors import DeadLetterBudgetSpent
 from rowledger.ledger import record_dead_letters
+from rowledger.machine import ProcessIdentity
 from rowledger.spec import ChunkPlan, LoadHandle
 
 __all__ = ["TooManySetAside"]
@@ -30,4 +30,4 @@ class TooManySetAside(DeadLetterBudgetSpent):
     async def record(self, connection: asyncpg.Connection, handle: LoadHandle) -> None:
         """Record these dead letters, because the transaction that found them was rolled back."""
         for chunk, letters in self.letters:
-            await record_dead_letters(connection, handle, chunk, letters, attempt=0, worker_pid=os.getpid())
+            await record_dead_letters(connection, handle, chunk, letters, attempt=0, worker=ProcessIdentity.this())

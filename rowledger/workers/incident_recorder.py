@@ -4,8 +4,15 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from rowledger.ledger import Holder, Incident, IncidentKind, SupervisorSessions, record_incident
-from rowledger.postgres import SessionIdentity, query, summarize
+from rowledger.ledger import (
+    Holder,
+    Incident,
+    IncidentKind,
+    SupervisorSessions,
+    record_incident,
+    terminate_backend,
+)
+from rowledger.postgres import SessionIdentity, summarize
 from rowledger.workers.child_process import LogSink
 from rowledger.workers.workforce import Work
 
@@ -27,7 +34,7 @@ class IncidentRecorder:
         told: Callable[[Incident], None] = lambda _incident: None,
     ) -> None:
         self._sessions = sessions
-        self._host = holder.host
+        self._holder = holder.token
         self._run_id = run_id
         self._log = log
         self._told = told
@@ -52,9 +59,7 @@ class IncidentRecorder:
                 if session is not None:
                     await self._sessions.transaction(
                         "terminate a dead worker's backend",
-                        lambda connection: connection.fetchval(
-                            query("terminate_backend"), session.pid, session.started_at
-                        ),
+                        lambda connection: terminate_backend(connection, self._holder, session),
                     )
                 await self._sessions.transaction(
                     "record an incident",
@@ -62,7 +67,6 @@ class IncidentRecorder:
                         connection,
                         incident,
                         load_id=load_id,
-                        host=self._host,
                         run_id=self._run_id,
                     ),
                 )

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, TypeAdapter, field
 
 from rowledger.chunk import Job, PlanJob
 from rowledger.ledger import ChunkOutcome
+from rowledger.machine import Host
 from rowledger.settings import WriterSettings
 from rowledger.spec import TableSpec, import_path
 
@@ -51,15 +52,16 @@ class Hello(Message):
     path: tuple[str, ...]  # the folders to import from
     settings: WriterSettings
     holder: str  # of the run's leases; part of the session's name, by which a rival run finds it
+    host: Host = Field(default_factory=Host.this)  # as the run knows it
 
     @classmethod
-    def of(cls, spec: TableSpec, *, url: str, settings: WriterSettings, holder: str) -> Self:
+    def of(cls, spec: TableSpec, *, url: str, settings: WriterSettings, holder: str, host: Host | None = None) -> Self:
         """The message to a worker that imports from the same folders as this process.
 
-        Raises SpecError for a spec that cannot be sent.
+        Without a host it is the run's own. Raises SpecError for a spec that cannot be sent.
         """
-        path = tuple(import_path())
-        return cls(url=SecretStr(url), spec=spec.as_json(), path=path, settings=settings, holder=holder)
+        path, host = tuple(import_path()), host or Host.this()
+        return cls(url=SecretStr(url), spec=spec.as_json(), path=path, settings=settings, holder=holder, host=host)
 
     @field_serializer("url", when_used="json")
     def _reveal(self, url: SecretStr) -> str:

@@ -38,7 +38,7 @@ from rowledger.ledger import (
     Replayed,
     SourceRaised,
 )
-from rowledger.machine import OwnProcess, in_thread
+from rowledger.machine import OwnProcess, ProcessIdentity, in_thread
 from rowledger.postgres import (
     DeadlineExpired,
     Session,
@@ -125,7 +125,9 @@ class _Worker:
             if self._session is None or self._session.connection.is_closed():
                 self._session = await connect(
                     self._hello.url.get_secret_value(),
-                    application_name=session_name("worker", self._hello.holder, pid=os.getpid()),
+                    application_name=session_name(
+                        "worker", self._hello.holder, pid=os.getpid(), host_no=self._hello.host.number
+                    ),
                     timeout_s=self._settings.connect_timeout_s,
                 )
                 identity = self._session.identity
@@ -191,7 +193,7 @@ class _Worker:
                 prepared,
                 job,
                 self._settings,
-                worker_pid=os.getpid(),
+                worker=ProcessIdentity.this(self._hello.host),
                 on_progress=self.advance,
             )
 

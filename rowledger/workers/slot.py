@@ -92,7 +92,7 @@ class Slot:
                 if not isinstance(outcome, Failed) or outcome.failure not in _TOO_SLOW_BY_ITSELF:
                     return outcome
                 death = ChildDied(_TOO_SLOW_BY_ITSELF[outcome.failure], None, outcome.summary, "", pid=pid)
-                await workforce.notice(incident_at(attempt, death.kind, pid, death.summary), attempt, None)
+                await self._notice(attempt, death.kind, pid, death.summary)
             is_hopeless = (
                 isinstance(job, PlanJob) and death.kind in _TOO_SLOW
             )  # it has had all the time that planning may take
@@ -173,7 +173,7 @@ class Slot:
         """The job without these rows."""
         for position in guilty:
             told = f"{job.row_name(position)} kills its worker, alone and every time; it is kept as a dead letter"
-            await self._workforce.notice(incident_at(job, IncidentKind.CRASHING_ROW, spent.pid, told), job, None)
+            await self._notice(job, IncidentKind.CRASHING_ROW, spent.pid, told)
             self._workforce.log(logging.WARNING, f"{job.name}: {told}")
         return job.without(guilty, f"every worker that took this row died, the last one {spent.summary}")
 
@@ -192,7 +192,12 @@ class Slot:
         worker = self._take_worker()
         self._workforce.log(logging.INFO, f"worker {worker.pid} is replaced: it {reason}")
         await self._workforce.retire(worker)
-        await self._workforce.notice(incident_at(job, kind, worker.pid, reason), job, None)
+        await self._notice(job, kind, worker.pid, reason)
+
+    async def _notice(self, job: Job | PlanJob, kind: IncidentKind, pid: int, summary: str) -> None:
+        """Have an incident recorded of a worker that goes on, or is replaced by intent."""
+        workforce = self._workforce
+        await workforce.notice(incident_at(job, kind, pid, summary, host=workforce.host.name), job, None)
 
     def _take_worker(self) -> WorkerHandle:
         worker, self._worker = self._worker, None

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from rowledger.chunk import Job, PlanJob
 from rowledger.errors import PoolBroken
 from rowledger.ledger import Incident, IncidentKind
+from rowledger.machine import Host
 from rowledger.postgres import OutageGate, SessionIdentity
 from rowledger.settings import WriterSettings
 from rowledger.workers.child_process import ChildDied, ChildProcess, LogSink
@@ -70,6 +71,11 @@ class Workforce:
         return self._hello.settings
 
     @property
+    def host(self) -> Host:
+        """Where its processes are."""
+        return self._hello.host
+
+    @property
     def peak_rss_bytes(self) -> int:
         """The most resident memory that any of the workers has had."""
         return max(
@@ -107,7 +113,9 @@ class Workforce:
         self.deaths += 1
         where = f"{work.name}, attempt {work.attempt}" if work else "idle"
         self.log(logging.ERROR, f"{child.role} {child.pid} died ({where}): {death.kind}: {death.summary}")
-        incident = incident_at(work, death.kind, child.pid, death.summary, death.exit_code, death.stderr_tail)
+        incident = incident_at(
+            work, death.kind, child.pid, death.summary, death.exit_code, death.stderr_tail, host=self.host.name
+        )
         await self.notice(incident, work, child.session)
         if not charged:
             return
@@ -118,7 +126,8 @@ class Workforce:
                 f"{self.limits.respawns_max}; the last one {death.summary}. Look at `rowledger incidents --table TABLE`, "
                 f"fix the cause, {self._activity.again}"
             )
-            await self.notice(incident_at(work, IncidentKind.RESPAWN_BUDGET, os.getpid(), str(self.broken)), work, None)
+            spent = incident_at(work, IncidentKind.RESPAWN_BUDGET, os.getpid(), str(self.broken), host=self.host.name)
+            await self.notice(spent, work, None)
 
     async def retire(self, child: ChildProcess) -> None:
         """End a child process that has no work left, and record its death if it was dead already."""
@@ -145,8 +154,10 @@ def incident_at(
     summary: str,
     exit_code: int | None = None,
     stderr_tail: str = "",
+    *,
+    host: str,
 ) -> Incident:
-    """An incident of a job or a production, or of a process that had none."""
+    """An incident of a job or a production, or of a process that had none, on the host of this name."""
     return Incident(
         kind=kind,
         pid=pid,
@@ -156,4 +167,5 @@ def incident_at(
         attempt=job.attempt if job else 0,
         summary=f"{job.incident_prefix if job else ''}{summary}",
         stderr_tail=stderr_tail,
+        host=host,
     )

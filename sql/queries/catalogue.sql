@@ -99,8 +99,10 @@ where namespace.nspname = 'rowledger' and class.relkind = 'r' and class.relname 
 order by class.relname;
 
 -- name: terminate_backend
--- End one session and no other: a pid alone may have been given to somebody else by now.
-select pg_terminate_backend(pid) from pg_stat_activity where pid = $1 and backend_start = $2;
+-- End one session and no other: by now its pid may be another backend's, and a pooler may have given this very backend to another
+-- client, whose name does not match any of the patterns $3.
+select pg_terminate_backend(pid) from pg_stat_activity
+where pid = $1 and backend_start = $2 and application_name like any ($3::text[]);
 
 -- name: cancel_statement
 -- Cancel what one session has the server do, and no other; nothing where the server waits for that session's client.
@@ -151,16 +153,16 @@ select least(
 )::integer;
 
 -- name: terminate_sessions
--- End what a run has open, but for ourselves: its name ends in its holder. A role may end the sessions of some roles only.
+-- End what a run has open, but for ourselves, by the patterns of its names. A role may end the sessions of some roles only.
 with found as (
-    select activity.pid, role.rolname::text as role,
+    select activity.pid, role.rolname::text as role, activity.application_name as name,
         (pg_has_role(role.oid, 'usage') or pg_has_role('pg_signal_backend', 'usage'))
             and (not role.rolsuper or current_setting('is_superuser') = 'on') as may_end
     from pg_stat_activity as activity
     join pg_roles as role on role.oid = activity.usesysid
-    where activity.application_name like 'rowledger % of ' || $1 and activity.pid <> pg_backend_pid()
+    where activity.application_name like any ($1::text[]) and activity.pid <> pg_backend_pid()
 )
-select pid, role, may_end, case when may_end then pg_terminate_backend(pid) end as is_ended from found order by pid;
+select pid, role, name, may_end, case when may_end then pg_terminate_backend(pid) end as is_ended from found order by pid;
 
 -- name: check_constraints
 -- The CHECK constraints of a table (a quoted name), in the order in which the server applies them.

@@ -130,7 +130,8 @@ select 1 from rowledger.load where load_id = $1 and epoch = $2 and state = 'load
 
 -- name: claim_chunk
 -- Claim the chunk; waits for a transaction in doubt to end, and finds no row when that one had committed.
-update rowledger.chunk set state = 'committed', attempt = $3, worker_pid = $4, committed_at = clock_timestamp()
+update rowledger.chunk set state = 'committed', attempt = $3, worker_pid = $4, worker_host = $5,
+    committed_at = clock_timestamp()
 where load_id = $1 and chunk_no = $2 and state = 'pending'
 returning enqueued_rows;
 
@@ -154,14 +155,14 @@ delete from rowledger.dead_letter where load_id = $1 and chunk_no = $2;
 -- name: insert_dead_letters
 -- Rows refused, in the transaction that writes their neighbours.
 insert into rowledger.dead_letter (
-    load_id, chunk_no, attempt, worker_pid, source, source_row, row_no, stage, reason, sqlstate, constraint_name,
+    load_id, chunk_no, attempt, worker_pid, worker_host, source, source_row, row_no, stage, reason, sqlstate, constraint_name,
     column_name, payload, part, payload_of, traceback
 )
-select $1, $2, $3, $4, letter.source, letter.source_row, letter.row_no, letter.stage, letter.reason, letter.sqlstate,
+select $1, $2, $3, $4, $5, letter.source, letter.source_row, letter.row_no, letter.stage, letter.reason, letter.sqlstate,
     letter.constraint_name, letter.column_name, letter.payload::json, letter.part, letter.payload_of, letter.traceback
 from unnest(
-    $5::text[], $6::text[]::bigint[], $7::text[]::bigint[], $8::text[], $9::text[], $10::text[], $11::text[], $12::text[],
-    $13::text[], $14::text[]::integer[], $15::text[], $16::text[]
+    $6::text[], $7::text[]::bigint[], $8::text[]::bigint[], $9::text[], $10::text[], $11::text[], $12::text[], $13::text[],
+    $14::text[], $15::text[]::integer[], $16::text[], $17::text[]
 ) as letter (
     source, source_row, row_no, stage, reason, sqlstate, constraint_name, column_name, payload, part, payload_of, traceback
 );

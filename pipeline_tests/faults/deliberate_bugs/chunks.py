@@ -27,6 +27,7 @@ from rowledger.ledger import (
     forget_dead_letters,
     record_dead_letters,
 )
+from rowledger.machine import ProcessIdentity
 from rowledger.postgres import EncodedRows, Session, copy_rows
 from rowledger.settings import WriterSettings
 from rowledger.spec import ChunkPlan, Column, FrameTransform, LoadHandle, TableSpec
@@ -65,11 +66,11 @@ def _commit_chunks_by(commit: Commit) -> None:
         job: ChunkJob,
         settings: WriterSettings,
         *,
-        worker_pid: int,
+        worker: ProcessIdentity,
         on_progress: Callable[[int], None],
     ) -> Committed | AlreadyCommitted | Probed:
         session = replace(session, connection=_Connection(session.connection, commit))
-        return await commit_chunk(session, prepared, job, settings, worker_pid=worker_pid, on_progress=on_progress)
+        return await commit_chunk(session, prepared, job, settings, worker=worker, on_progress=on_progress)
 
 
 # ---- COMMIT ----------------------------------------------------------------------------------------------------------
@@ -182,13 +183,13 @@ def dead_letters_on_a_connection_of_their_own() -> None:
         letters: Sequence[DeadLetter],
         *,
         attempt: int,
-        worker_pid: int,
+        worker: ProcessIdentity,
     ) -> None:
         (host, port), login = connection._addr, connection._params
         own = await asyncpg.connect(
             host=host, port=port, user=login.user, password=login.password, database=login.database
         )
-        await record_dead_letters(own, handle, chunk, letters, attempt=attempt, worker_pid=worker_pid)
+        await record_dead_letters(own, handle, chunk, letters, attempt=attempt, worker=worker)
         await own.close()
 
 
@@ -208,11 +209,9 @@ def dead_letters_after_commit() -> None:
         letters: Sequence[DeadLetter],
         *,
         attempt: int,
-        worker_pid: int,
+        worker: ProcessIdentity,
     ) -> None:
-        waiting.append(
-            lambda: record_dead_letters(connection, handle, chunk, letters, attempt=attempt, worker_pid=worker_pid)
-        )
+        waiting.append(lambda: record_dead_letters(connection, handle, chunk, letters, attempt=attempt, worker=worker))
 
     async def commit_and_record(connection: asyncpg.Connection) -> None:
         await connection.execute("commit")

@@ -22,6 +22,7 @@ from rowledger.failpoints import FailpointError
 from rowledger.ledger.counts import RowCounts
 from rowledger.ledger.loads import Holder, insert_load, take_over_load
 from rowledger.ledger.outcomes import AlreadyCommitted, Committed
+from rowledger.machine import ProcessIdentity
 from rowledger.postgres.catalogue import Target, ensure_target
 from rowledger.postgres.session import Session, connect
 from rowledger.postgres.staging import create_staging
@@ -30,7 +31,10 @@ from rowledger.spec.manifest import Manifest
 from rowledger.spec.source import SourceContext
 
 _SETTINGS = WriterSettings(chunk_rows_max=100, batch_rows=32, lock_timeout_s=20)
-_CHUNK = "select state, written_rows, dead_lettered_rows, attempt from rowledger.chunk where chunk_no = 0"
+_CHUNK = (
+    "select state, written_rows, dead_lettered_rows, attempt, worker_pid, worker_host "
+    "from rowledger.chunk where chunk_no = 0"
+)
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,7 @@ class _Begun:
                 self.prepared,
                 job or self.job,
                 _SETTINGS,
-                worker_pid=1,
+                worker=ProcessIdentity(1, "node-1"),
                 on_progress=lambda _: None,
             )
             return outcome.model_copy(update={"check_s": 0.0})  # the one figure that differs each time
@@ -123,7 +127,9 @@ def test_rows_dead_letters_and_counts_commit_together_and_once(database: str, tm
         assert again == AlreadyCommitted(counts=RowCounts(100, 98, 2))
         assert await asyncio.to_thread(_counts, database, begun) == (98, 2)
         row = await begun.one.connection.fetchrow(_CHUNK)
-        assert tuple(row) == ("committed", 98, 2, 1)
+        assert tuple(row) == ("committed", 98, 2, 1, 1, "node-1")
+        letters = await begun.one.connection.fetch("select worker_pid, worker_host from rowledger.dead_letter")
+        assert [tuple(letter) for letter in letters] == [(1, "node-1")] * 2
 
     _run(database, tmp_path, story)
 

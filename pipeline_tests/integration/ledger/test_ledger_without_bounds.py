@@ -76,6 +76,16 @@ def test_an_upgrade_changes_no_digest_and_an_entry_that_was_edited_still_shows(f
     assert fetch_value(former, "select count(*) from rowledger.load where partition is not null") == 0
 
 
+@pytest.mark.parametrize("table", ["chunk", "dead_letter"])
+def test_an_upgrade_adds_the_host_beside_the_pid_without_writing_a_row(dumped: str, table: str) -> None:
+    file_of_rows = f"select pg_relation_filenode('rowledger.{table}'), min(xmin::text::bigint) from rowledger.{table}"
+    before = fetch(dumped, file_of_rows)
+    assert run_migrate(dumped).before == 7
+    if table == "chunk":  # migration 10 renames a state of dead letters
+        assert fetch(dumped, file_of_rows) == before
+    assert fetch(dumped, f"select distinct worker_host from rowledger.{table}") == [(None,)]
+
+
 def test_loads_without_bounds_are_verified_once_their_partitions_are_given_and_then_without(former: str) -> None:
     assert all(result.passed for result in run_verify(READINGS, url=former)), "a whole table needs no bounds"
     for spec in _DIVIDED:

@@ -29,6 +29,7 @@ from rowledger.publish.verify import run_verify
 
 NEWEST = migrations()[-1].version
 RUN = "rowledger control of " + "a" * 32
+ON_A_HOST = ("rowledger control 12 of " + "a" * 32, "rowledger worker 12.4194304 of " + "a" * 32)
 
 
 def _make_ledger(url: str, newest: int) -> None:
@@ -82,9 +83,10 @@ def test_an_older_ledger_gets_checksums_and_keeps_its_loads(older_database: str,
     assert fetch_value(older_database, "select rowledger_version from rowledger.load") != ""
 
 
-def test_an_upgrade_waits_for_a_run_that_is_at_work_and_names_it(older_database: str) -> None:
+@pytest.mark.parametrize("name", [RUN, *ON_A_HOST])
+def test_an_upgrade_waits_for_a_run_that_is_at_work_and_names_it(older_database: str, name: str) -> None:
     async def upgrade() -> None:
-        running = await asyncpg.connect(older_database, server_settings={"application_name": RUN})
+        running = await asyncpg.connect(older_database, server_settings={"application_name": name})
         connection = await asyncpg.connect(older_database)
         try:
             with pytest.raises(LedgerBusy, match=rf"upgraded from version 5 to {NEWEST}, and a run \(role .*at work"):
@@ -147,9 +149,10 @@ def test_the_printed_script_quotes_a_role_as_it_is() -> None:
     assert 'to "it""s; drop table x; --";' in ledger_script(['it"s; drop table x; --'])
 
 
-def test_a_script_refuses_to_upgrade_under_a_run(older_database: str) -> None:
+@pytest.mark.parametrize("name", [RUN, *ON_A_HOST])
+def test_a_script_refuses_to_upgrade_under_a_run(older_database: str, name: str) -> None:
     async def refused() -> str:
-        running = await asyncpg.connect(older_database, server_settings={"application_name": RUN})
+        running = await asyncpg.connect(older_database, server_settings={"application_name": name})
         try:
             return await asyncio.to_thread(_psql, older_database, ledger_script(), expected=3)
         finally:

@@ -13,6 +13,7 @@ from rowledger.chunk.jobs import ChunkJob, ReplayJob
 from rowledger.ledger.actor import Actor
 from rowledger.ledger.counts import RowCounts
 from rowledger.ledger.outcomes import AlreadyCommitted, Committed, Failed, FailureKind
+from rowledger.machine import Host
 from rowledger.settings import WriterSettings
 from rowledger.spec.column import Column, ColumnType, TypeName
 from rowledger.spec.load_handle import LoadHandle
@@ -43,6 +44,7 @@ _HELLO = Hello(
     path=("/a", "/b:c"),
     settings=WriterSettings(workers=3),
     holder="0" * 32,
+    host=Host("node-12", 12),
 )
 
 
