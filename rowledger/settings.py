@@ -9,7 +9,7 @@ import os
 import socket
 import sys
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
@@ -87,6 +87,24 @@ class WriterSettings(BaseModel):
         default=300 * 2**20,
         ge=64 * 2**20,
         description="Memory assumed for one worker: as many are started as fit into what the cgroup has left.",
+    )
+    engine: Literal["local", "ray"] = Field(
+        default="local", description="Where workers run: on this machine, or on the hosts of a Ray cluster."
+    )
+    engine_address: str = Field(
+        default="", description="The engine's address; empty: RAY_ADDRESS, or the cluster that this machine belongs to."
+    )
+    hosts: int = Field(default=0, ge=0, le=99, description="Hosts that a run uses at once; 0: all that the engine has.")
+    host_silent_s: float = Field(
+        default=10, ge=1, le=300, description="Seconds without a sign of life after which a host, or its head, is lost."
+    )
+    hosts_lost_max: int = Field(
+        default=8, ge=0, le=1_000, description="Hosts that one run may lose before it fails; a host may be lost twice."
+    )
+    hosts_url_variable: str = Field(
+        default="ROWLEDGER_DATABASE_URL",
+        pattern=r"^[A-Za-z_][A-Za-z0-9_]*$",
+        description="The environment variable from which each host reads the target's URL.",
     )
     connections_spare_min: int = Field(
         default=3, ge=0, le=10_000, description="Connections of the server that a run leaves free for others."

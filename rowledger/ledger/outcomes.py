@@ -46,6 +46,8 @@ class IncidentKind(StrEnum):
     RESPAWN_BUDGET = "respawn_budget"  # more workers died than one run may lose
     DEAD_LETTER_BUDGET = "dead_letter_budget"  # more rows were refused than the partition may have
     FREE_DISK = "free_disk"  # too little room on the local disk
+    HOST_BENCHED = "host_benched"  # a host could not reach the database while others could, and got no chunks
+    HOST_REFUSED = "host_refused"  # a host could not work for the run, such as one with other code
 
     @property
     def is_death(self) -> bool:

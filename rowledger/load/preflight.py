@@ -47,6 +47,7 @@ __all__ = ["Preflight", "check_before_loading", "require_writable"]
 
 _ENTRIES_NAMED = 5
 _OWN_SESSIONS = 1  # for leases and incidents
+_OF_A_HOST = 2  # of its agent for incidents, and of a worker
 _COMES_BY_ITSELF = ("53300", "57P03")  # too_many_connections, cannot_connect_now
 
 
@@ -57,6 +58,8 @@ class Preflight:
     target: Target
     writer: WriterSettings
     limited: tuple[tuple[IncidentKind, str], ...]
+    host_connections_max: int = 0
+    """Connections that the agents and workers of other hosts may have, all together."""
 
 
 async def check_before_loading(request: RunRequest) -> Preflight:
@@ -97,9 +100,9 @@ async def check_before_loading(request: RunRequest) -> Preflight:
             require_writable(contract, target, spec)
             for told in await sweep_staging(connection):
                 say(told)
-            fitted, limited = await _fit(connection, writer)
+            fitted, limited, host_connections_max = await _fit(connection, writer)
             await record_spec(connection, spec, asset_key=request.asset_key)
-            return Preflight(target, fitted, limited)
+            return Preflight(target, fitted, limited, host_connections_max)
 
     # Wait for a server that has answered before; one that never answered may be a wrong URL.
     policy = retrying(
@@ -158,10 +161,14 @@ async def _require_space(connection: asyncpg.Connection, request: RunRequest) ->
 
 async def _fit(
     connection: asyncpg.Connection, writer: WriterSettings
-) -> tuple[WriterSettings, tuple[tuple[IncidentKind, str], ...]]:
-    """Reduce the workers to what memory and the server's connections allow, and name each limitation."""
+) -> tuple[WriterSettings, tuple[tuple[IncidentKind, str], ...], int]:
+    """Reduce the workers to what memory and the server's connections allow, and name each limitation.
+
+    Where chunks are committed on other hosts, one worker here plans, and the third value is what is left for the hosts.
+    """
     limited: list[tuple[IncidentKind, str]] = []
-    workers = writer.workers or default_workers()
+    is_local = writer.engine == "local"
+    workers = writer.workers or default_workers() if is_local else 1
     if (carried := workers_in_memory(writer)) < workers:
         limited.append(
             (IncidentKind.WORKERS_LIMITED, f"{carried} workers instead of {workers}: memory carries no more")
@@ -184,5 +191,13 @@ async def _fit(
             )
         )
         workers = left - 1
-    in_flight = min(writer.partitions_in_flight, left - workers)
-    return writer.model_copy(update={"workers": workers, "partitions_in_flight": in_flight}), tuple(limited)
+    for_hosts = 0 if is_local else _OF_A_HOST
+    in_flight = max(1, min(writer.partitions_in_flight, left - workers - for_hosts))
+    if not is_local and (for_hosts := left - workers - in_flight) < _OF_A_HOST:
+        raise ConnectionsExhausted(
+            f"{counted(free, 'connection')} left to this role, with {writer.connections_spare_min} to stay free "
+            f"(connections_spare_min), and a run on other hosts needs {_OWN_SESSIONS + 2 + _OF_A_HOST}; end idle sessions, or "
+            "raise the limit of the server, the database or the role"
+        )
+    fitted = writer.model_copy(update={"workers": workers, "partitions_in_flight": in_flight})
+    return fitted, tuple(limited), for_hosts

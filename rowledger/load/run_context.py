@@ -8,7 +8,7 @@ from rowledger.load.progress import PartitionProgress
 from rowledger.load.request import RunRequest
 from rowledger.postgres import OldSnapshots, Target
 from rowledger.spec import Partition
-from rowledger.workers import IncidentRecorder, Pool
+from rowledger.workers import IncidentRecorder, LoadPool
 
 __all__ = ["RunContext"]
 
@@ -24,7 +24,7 @@ class RunContext:
     target: Target
     holder: Holder
     sessions: SupervisorSessions
-    pool: Pool
+    pool: LoadPool
     incidents: IncidentRecorder
     progress: Mapping[str, PartitionProgress]
     old_snapshots: OldSnapshots

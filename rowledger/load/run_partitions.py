@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from rowledger.contract import Contract, as_partitions, require_partitions, signature_of
+from rowledger.engines import engine_of
 from rowledger.errors import RowledgerError
 from rowledger.failpoints import active_failpoints
 from rowledger.ledger import Holder, Incident, Observer, PartitionReport, RivalRemedy, SupervisorSessions
@@ -17,19 +18,19 @@ from rowledger.load.given_rows import RowsTogether, rows_by_partition
 from rowledger.load.interrupt import run_interruptible
 from rowledger.load.leases import LeaseKeeper
 from rowledger.load.partition_load import PartitionLoad
+from rowledger.load.pools import pool_of
 from rowledger.load.preflight import Preflight, check_before_loading
 from rowledger.load.production import LOOK_S, needs_producer
 from rowledger.load.progress import PartitionProgress, ProgressReporter
 from rowledger.load.rejection import record_failed_run
 from rowledger.load.request import RunRequest
 from rowledger.load.run_context import RunContext
-from rowledger.load.spool_folder import spool_folder
 from rowledger.load.watching import UnbreakableObserver
-from rowledger.machine import in_thread
+from rowledger.machine import in_thread, spool_folder
 from rowledger.postgres import OldSnapshots, OutageGate, Target, describe_format
 from rowledger.settings import WriterSettings, settings
 from rowledger.spec import Partition, TableSpec
-from rowledger.workers import EarlyProcesses, Hello, IncidentRecorder, Pool
+from rowledger.workers import EarlyProcesses, Hello, IncidentRecorder
 
 __all__ = ["run_partitions"]
 
@@ -79,6 +80,7 @@ async def _load(request: RunRequest, early: EarlyProcesses) -> list[PartitionRep
         raise
     with spool_folder(settings().spool_dir, uuid.uuid4().hex) as spool_dir:
         _say_how(request, preflight.target)
+        asked = request.writer
         request = replace(request, writer=preflight.writer)
         try:
             if isinstance(request.rows, RowsTogether):
@@ -88,7 +90,7 @@ async def _load(request: RunRequest, early: EarlyProcesses) -> list[PartitionRep
         except RowledgerError as error:
             await record_failed_run(request, error)
             raise
-        async with _opened(request, preflight, early) as run:
+        async with _opened(request, asked, preflight, spool_dir, early) as run:
             return await _load_all(run, spool_dir)
 
 
@@ -118,7 +120,9 @@ async def _jobs_expected(request: RunRequest) -> int:
 
 
 @contextlib.asynccontextmanager
-async def _opened(request: RunRequest, preflight: Preflight, early: EarlyProcesses) -> AsyncIterator[RunContext]:
+async def _opened(
+    request: RunRequest, asked: WriterSettings, preflight: Preflight, spool_dir: Path, early: EarlyProcesses
+) -> AsyncIterator[RunContext]:
     """Run pool, leases and progress while the block runs, and end all of them after it."""
     progress = {partition.key: PartitionProgress() for partition in request.partitions}
 
@@ -138,11 +142,23 @@ async def _opened(request: RunRequest, preflight: Preflight, early: EarlyProcess
     )
     incidents = IncidentRecorder(watching, holder, request.run_id, log=log, told=count)
     hello = Hello.of(request.spec, url=url, settings=writer, holder=holder.token.hex, host=holder.host)
-    pool = Pool(
+
+    async def ready() -> None:
+        await asyncio.wait({opening})
+
+    pool = pool_of(
+        request,
         hello,
+        asked,
+        engine=engine_of(asked),
+        host_connections_max=preflight.host_connections_max,
         gate=gate,
-        notice=incidents.record,
-        log=log,
+        incidents=incidents,
+        watching=watching,
+        holder=holder,
+        told=count,
+        ready=ready,
+        spool_dir=spool_dir,
         jobs_expected=await _jobs_expected(request),
         production_expected=needs_producer(request.spec, request.partitions, request.landing_dir),
         early=early,

@@ -13,8 +13,7 @@ from rowledger.contract import Contract, Stage
 from rowledger.errors import SourceError
 from rowledger.ledger import RefusalCause, RowPlace
 from rowledger.load.source_columns import source_names
-from rowledger.load.spool_folder import spool_folder
-from rowledger.machine import in_thread
+from rowledger.machine import in_thread, spool_folder
 from rowledger.settings import WriterSettings, settings
 from rowledger.spec import ChunkDescriptor, Column, Partition, SourceContext, TableSpec, TypeName
 

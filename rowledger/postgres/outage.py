@@ -37,6 +37,8 @@ class OutageGate:
         """Seconds that this run has waited for its server so far. They are not charged to any retry budget."""
         self.outages = 0
         """How often the server was away."""
+        self.away = ""
+        """What the server has answered last, while it is away or given up; else empty."""
 
     async def passed(self) -> None:
         """Wait while the gate is closed; raises DatabaseUnavailable when it will not open again."""
@@ -72,7 +74,7 @@ class OutageGate:
                     logging.WARNING,
                     f"the database is away ({answer}); all workers pause until it is back, at most {limits.outage_budget_s} s",
                 )
-            refused = answer
+            self.away = refused = answer
 
         policy = AsyncRetrying(
             retry=retry_if_exception(may_retry),
@@ -91,8 +93,10 @@ class OutageGate:
                     f"the database was away for {away_s:.0f} s, outage_budget_s is {limits.outage_budget_s} s; its last "
                     f"answer: {summarize(root_cause(error))}. Committed chunks stay; see to the server, then rerun"
                 )
-            self._ended(str(self._given_up))
+            self.away = str(self._given_up)
+            self._ended(self.away)
             return
+        self.away = ""
         if refused:
             away_s = time.monotonic() - started
             self.paused_s += away_s

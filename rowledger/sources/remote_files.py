@@ -27,10 +27,11 @@ from rowledger.errors import NotEnoughSpace, SourceError
 from rowledger.machine import require_free_space
 from rowledger.settings import s3_endpoint
 from rowledger.sources.durable_writes import durable_file
-from rowledger.sources.source_file import WEB, WILDCARD, SourceFile
+from rowledger.sources.file_identity import file_digest
+from rowledger.sources.source_file import FETCHED, WEB, WILDCARD, SourceFile
 from rowledger.spec import SourceContext
 
-__all__ = ["remote_files"]
+__all__ = ["fetch_again", "remote_files"]
 
 _BLOCK_BYTES = 1 << 20
 _TIMEOUT_S = 60.0
@@ -57,6 +58,18 @@ def remote_files(template: str, values: Mapping[str, str], scope: SourceContext)
     for path in _found(store, f"{bucket}/", below, values, scheme):
         origin = f"{scheme}://{path}"
         yield _fetched(_opened_object(store, path, origin), origin, origin, path.rpartition("/")[2], scope)
+
+
+def fetch_again(origin: str, copy: Path, *, digest: str, disk_free_min_bytes: int) -> None:
+    """Fetch an object that another machine has planned; raises SourceError where its bytes have another digest by now."""
+    scheme, _, path = origin.partition("://")
+    place = path.partition("/")[0]
+    store, _ = _store(scheme.lower(), place)
+    with _opened_object(store, path, origin) as (stream, size):
+        _copy(stream, size, copy, origin, disk_free_min_bytes)
+    if file_digest(copy) != digest:
+        copy.unlink()
+        raise SourceError(f"{origin}: its content changed since it was planned; rerun to plan and load it as it is now")
 
 
 # ---- object stores ----------------------------------------------------------------------------------------------------------
@@ -133,22 +146,22 @@ def _fetched(
     """A copy in the spool folder, complete and flushed to disk; it is fetched unless it exists already."""
     # The name keeps its ending; characters other than letters, digits, dots, hyphens and underscores are replaced.
     plain = re.sub(r"[^A-Za-z0-9._-]", "_", name)[-80:]
-    copy = scope.spool_dir / f"fetched-{xxhash.xxh3_128_hexdigest(address.encode())}-{plain}"
+    copy = scope.spool_dir / f"{FETCHED}{xxhash.xxh3_128_hexdigest(address.encode())}-{plain}"
     if not copy.exists():
         with opened as (stream, size):
-            _copy(stream, size, copy, origin, scope)
+            _copy(stream, size, copy, origin, scope.disk_free_min_bytes)
     return SourceFile(copy, origin, name, fetched=True)
 
 
-def _copy(body: BinaryIO | pa.NativeFile, size: int | None, copy: Path, origin: str, scope: SourceContext) -> None:
-    require_free_space(copy.parent, scope.disk_free_min_bytes + (size or 0))
+def _copy(body: BinaryIO | pa.NativeFile, size: int | None, copy: Path, origin: str, disk_free_min_bytes: int) -> None:
+    require_free_space(copy.parent, disk_free_min_bytes + (size or 0))
     fetched = 0
     try:
         with durable_file(copy) as stream:
             while block := body.read(_BLOCK_BYTES):
                 fetched += len(block)
                 if size is None:
-                    require_free_space(copy.parent, scope.disk_free_min_bytes)
+                    require_free_space(copy.parent, disk_free_min_bytes)
                 stream.write(block)
             if size is not None and fetched != size:
                 raise SourceError(f"{origin}: ended after {fetched:,} of {size:,} bytes; rerun to fetch it anew")

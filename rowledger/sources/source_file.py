@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["WEB", "WILDCARD", "SourceFile"]
+__all__ = ["WEB", "WILDCARD", "SourceFile", "is_fetchable"]
 
 WEB = {"http", "https"}
 """Schemes of addresses that have no listing."""
@@ -22,3 +22,16 @@ class SourceFile:
     origin: str
     name: str
     fetched: bool = False
+
+
+FETCHED = "fetched-"
+"""What the name of a copy in the spool folder begins with."""
+
+
+def is_fetchable(origin: str, copy: str) -> bool:
+    """Whether another machine can fetch the file of this copy by its origin alone, which is an object's full name.
+
+    That of a web address lacks what follows its `?`.
+    """
+    scheme, separator, _ = origin.partition("://")
+    return bool(separator) and scheme.lower() not in WEB and Path(copy).name.startswith(FETCHED)

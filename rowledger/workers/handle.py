@@ -31,6 +31,11 @@ class WorkerHandle(ChildProcess):
         self._outcome: asyncio.Future[ChunkOutcome] | None = None
 
     @property
+    def job(self) -> Job | PlanJob | None:
+        """What it works on."""
+        return self._job
+
+    @property
     def replacement_due(self) -> tuple[IncidentKind, str] | None:
         """Why this worker should be replaced now that its chunk is done; None when it may continue."""
         return replacement_due(self._vitals, self._limits)

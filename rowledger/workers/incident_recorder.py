@@ -48,8 +48,8 @@ class IncidentRecorder:
         """
         await self._record(incident, work.load_id if work else None, session)
 
-    async def record_of_load(self, incident: Incident, load_id: int) -> None:
-        """Record an incident that concerns no worker, but one load."""
+    async def record_of_load(self, incident: Incident, load_id: int | None) -> None:
+        """Record an incident that concerns no worker of this process; of one load, or of the whole run."""
         await self._record(incident, load_id, None)
 
     async def _record(self, incident: Incident, load_id: int | None, session: SessionIdentity | None) -> None:

@@ -3,13 +3,19 @@
 import asyncio
 import heapq
 import itertools
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
-from rowledger.workers.slot import Slot
-
-__all__ = ["JobQueue"]
+__all__ = ["JobQueue", "Taker"]
 
 _Request = TypeVar("_Request")
+
+
+class Taker(Protocol):
+    """Who takes requests: a slot of a pool, or the head's end of one on a host."""
+
+    @property
+    def is_up(self) -> bool:
+        """Whether it can begin at once."""
 
 
 class JobQueue(Generic[_Request]):
@@ -21,14 +27,14 @@ class JobQueue(Generic[_Request]):
     def __init__(self) -> None:
         self._requests: list[tuple[int, int, _Request]] = []
         self._numbers = itertools.count()
-        self._idle: dict[Slot, asyncio.Future[_Request]] = {}
+        self._idle: dict[Taker, asyncio.Future[_Request]] = {}
 
     def put(self, request: _Request, urgency: int) -> None:
         """Add a request; those of a lower number come first."""
         heapq.heappush(self._requests, (urgency, next(self._numbers), request))
         self._hand_out()
 
-    async def take(self, slot: Slot) -> _Request:
+    async def take(self, slot: Taker) -> _Request:
         """The next request for this slot. Where the slot is cancelled meanwhile, the request stays in the queue."""
         handed = asyncio.get_running_loop().create_future()
         self._idle[slot] = handed

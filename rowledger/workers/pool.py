@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -20,7 +20,7 @@ from rowledger.workers.production import Produced, ProducerHello, Production
 from rowledger.workers.slot import Slot
 from rowledger.workers.source_errors import source_error
 from rowledger.workers.spawn import EarlyProcesses
-from rowledger.workers.workforce import Activity, Notice, Workforce
+from rowledger.workers.workforce import Activity, Notice, WorkerAtWork, Workforce
 
 __all__ = ["Pool"]
 
@@ -60,6 +60,15 @@ class Pool:
     def peak_rss_bytes(self) -> int:
         """The most resident memory that any worker of this pool has had."""
         return self._workforce.peak_rss_bytes
+
+    @property
+    def charged_deaths(self) -> int:
+        """Deaths that count against the respawn budget."""
+        return self._workforce.charged_deaths
+
+    def workers_at_work(self) -> Sequence[WorkerAtWork]:
+        """The workers that there are now."""
+        return self._workforce.workers_at_work()
 
     @property
     def worker_deaths(self) -> int:

@@ -3,6 +3,7 @@
 import logging
 import os
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeVar
 
@@ -21,7 +22,7 @@ from rowledger.workers.producer import ProducerHandle
 from rowledger.workers.production import ProducerHello, Production
 from rowledger.workers.spawn import EarlyProcesses
 
-__all__ = ["Activity", "Notice", "Work", "Workforce", "incident_at"]
+__all__ = ["Activity", "Notice", "Work", "WorkerAtWork", "Workforce", "incident_at"]
 
 _Child = TypeVar("_Child", bound=ChildProcess)
 
@@ -40,6 +41,15 @@ class Activity(StrEnum):
     def again(self) -> str:
         """What to do once the cause is fixed."""
         return "rerun" if self is Activity.RUN else "replay again"
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerAtWork:
+    """A running worker: its session, once it has one, and what it works on."""
+
+    pid: int
+    session: SessionIdentity | None
+    work: Job | PlanJob | None
 
 
 class Workforce:
@@ -63,7 +73,7 @@ class Workforce:
         self._hello = hello
         self._activity = activity
         self._early = early
-        self._charged_deaths = 0
+        self.charged_deaths = 0
         self._peak_rss_bytes_of_ended = 0
 
     @property
@@ -84,6 +94,11 @@ class Workforce:
                 *(worker.peak_rss_bytes for worker in self.children if isinstance(worker, WorkerHandle)),
             ]
         )
+
+    def workers_at_work(self) -> list[WorkerAtWork]:
+        """The workers that there are now."""
+        workers = (child for child in self.children if isinstance(child, WorkerHandle))
+        return [WorkerAtWork(worker.pid, worker.session, worker.job) for worker in workers]
 
     async def start_worker(self) -> WorkerHandle:
         """Start a worker; raises PoolBroken where the machine lacks the resources for one."""
@@ -119,10 +134,10 @@ class Workforce:
         await self.notice(incident, work, child.session)
         if not charged:
             return
-        self._charged_deaths += 1
-        if self._charged_deaths > self.limits.respawns_max and self.broken is None:
+        self.charged_deaths += 1
+        if self.charged_deaths > self.limits.respawns_max and self.broken is None:
             self.broken = PoolBroken(
-                f"{self._charged_deaths} workers died in this {self._activity}, the respawn budget is "
+                f"{self.charged_deaths} workers died in this {self._activity}, the respawn budget is "
                 f"{self.limits.respawns_max}; the last one {death.summary}. Look at `rowledger incidents --table TABLE`, "
                 f"fix the cause, {self._activity.again}"
             )

@@ -260,3 +260,10 @@ select row_no, part, payload_of = 'transformed' as is_part from rowledger.dead_l
 -- name: dead_letters_kept
 -- How many rows of a load were refused, those of chunks that were never written among them.
 select count(*) from rowledger.dead_letter where load_id = $1;
+
+-- name: is_server_of_run
+-- Whether a run works in this database: by the name of its sessions, or by a lease while these are lost.
+select exists (
+    select from pg_stat_activity
+    where datname = current_database() and application_name like 'rowledger control% of ' || $1::text
+) or exists (select from rowledger.lease where holder = $1::text::uuid) as is_here;

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from rowledger.errors import NotEnoughSpace
-from rowledger.load.spool_folder import spool_folder
+from rowledger.machine import spool_folder
 
 
 def test_nothing_is_left_of_a_folder_but_while_it_is_needed(tmp_path: Path) -> None:

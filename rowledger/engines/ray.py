@@ -1,0 +1,133 @@
+"""Hosts of a Ray cluster: one actor a node. Ray places it and carries calls to it; it retries and restarts nothing."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from rowledger.errors import HostsUnavailable
+from rowledger.extras import missing_extra
+from rowledger.hosts import AgentHandle, AgentThread, HostGone, Method, Place
+from rowledger.machine import in_thread
+
+try:
+    import ray
+    from ray.exceptions import RayError
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+except ImportError as error:
+    raise missing_extra("ray") from error
+
+__all__ = ["RayEngine"]
+
+_CONNECT_S = 30.0
+_LOOK_S = 10.0
+_NAMESPACE = "rowledger"
+
+
+class _AgentActor:
+    """The process of an agent on a node. Ray's threads run this method, and the agent's own thread all that is behind it."""
+
+    def __init__(self) -> None:
+        # Ray has folders with its own copies of libraries in the path, of which workers must not import.
+        own = Path(ray.__file__).parent
+        sys.path[:] = [folder for folder in sys.path if not Path(folder).is_relative_to(own)]
+        self._thread = AgentThread(abandoned=lambda: os._exit(1))
+
+    async def call(self, method: Method, message: bytes, files: bytes) -> bytes:
+        return await asyncio.wrap_future(self._thread.call(method, message, files))
+
+
+class RayEngine:
+    """The nodes of a Ray cluster. `address` is as for `ray.init`; empty: RAY_ADDRESS, or the cluster of this machine."""
+
+    def __init__(self, address: str) -> None:
+        self._address = address or os.environ.get("RAY_ADDRESS") or "auto"
+        self._is_ours = False
+
+    async def __aenter__(self) -> Self:
+        """Connect, unless this process is connected already; raises HostsUnavailable."""
+        if not ray.is_initialized():
+            try:
+                # In a thread, because it waits; and there Ray leaves the handlers of signals as they are.
+                await in_thread(self._connect, timeout_s=_CONNECT_S)
+            except Exception as error:  # noqa: BLE001 - Ray raises classes of all kinds
+                raise HostsUnavailable(
+                    f"no Ray cluster at {self._address} ({_line(error)}); start one with `ray start --head`, or set "
+                    "engine_address"
+                ) from None
+            self._is_ours = True
+        return self
+
+    def _connect(self) -> None:
+        logging.getLogger("ray").setLevel(logging.ERROR)
+        ray.init(
+            address=self._address,
+            namespace=_NAMESPACE,
+            log_to_driver=False,
+            configure_logging=False,
+            logging_level=logging.ERROR,
+        )
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Disconnect, where this object has connected. Ray ends the actors that are left."""
+        if self._is_ours:
+            self._is_ours = False
+            with contextlib.suppress(Exception):
+                await in_thread(ray.shutdown, timeout_s=_LOOK_S)
+
+    async def places(self) -> Sequence[Place]:
+        """The nodes that Ray takes for alive; raises HostGone where it does not answer."""
+        try:
+            nodes: list[dict[str, Any]] = await in_thread(ray.nodes, timeout_s=_LOOK_S)
+        except Exception as error:  # noqa: BLE001 - Ray raises classes of all kinds
+            raise HostGone(f"Ray does not answer ({_line(error)})") from None
+        alive = (node for node in nodes if node["Alive"])
+        places = (Place(node["NodeID"], node["NodeManagerHostname"], node["NodeManagerAddress"]) for node in alive)
+        return sorted(places, key=lambda place: (place.name, place.address))
+
+    async def start(self, place: Place) -> AgentHandle:
+        """Start an agent on a node. Whether it comes up is seen by its first answer."""
+        options: dict[str, Any] = {
+            "num_cpus": 0,  # the agent judges its host's CPUs and memory itself
+            "max_restarts": 0,
+            "max_task_retries": 0,
+            "max_concurrency": 1000,
+            "scheduling_strategy": NodeAffinitySchedulingStrategy(node_id=place.identifier, soft=False),
+        }
+        try:
+            actor = await in_thread(lambda: ray.remote(_AgentActor).options(**options).remote(), timeout_s=_LOOK_S)
+        except Exception as error:  # noqa: BLE001 - Ray raises classes of all kinds
+            raise HostGone(f"got no agent from Ray ({_line(error)})") from None
+        return _RayAgent(actor)
+
+
+class _RayAgent:
+    """The head's end of an actor."""
+
+    def __init__(self, actor: Any) -> None:  # noqa: ANN401 - Ray's handles have no type
+        self._actor = actor
+
+    async def call(self, method: Method, message: bytes, files: bytes = b"") -> bytes:
+        """The actor's answer; raises HostGone for whatever Ray raises: the actor or its node is dead, or its code failed."""
+        try:
+            answer: bytes = await asyncio.wrap_future(self._actor.call.remote(method, message, files).future())
+        except RayError as error:
+            raise HostGone(f"does not answer: {_line(error)}") from None
+        return answer
+
+    async def end(self) -> None:
+        with contextlib.suppress(Exception):
+            await in_thread(lambda: ray.kill(self._actor, no_restart=True), timeout_s=_LOOK_S)
+
+
+def _line(error: BaseException) -> str:
+    """The first line of an error, most of which are pages long in Ray."""
+    text = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    return f"{type(error).__name__}: {text[:300]}" if text else type(error).__name__

@@ -1,0 +1,85 @@
+"""A host while it works for a run: its lanes run as long as it can reach the database and is not lost."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine
+
+from rowledger.hosts.engine import HostGone
+from rowledger.hosts.losses import HostLosses
+from rowledger.hosts.remote_host import RemoteHost
+from rowledger.ledger import Incident
+from rowledger.settings import WriterSettings
+from rowledger.workers import LogSink
+
+__all__ = ["HostAtWork"]
+
+
+class HostAtWork:
+    """One host. `run_lane` has chunks committed there; `server_answers` says whether the head reaches the database."""
+
+    def __init__(
+        self,
+        remote: RemoteHost,
+        limits: WriterSettings,
+        *,
+        run_lane: Callable[[RemoteHost], Coroutine[None, None, None]],
+        server_answers: Callable[[], Awaitable[bool]],
+        heard: Callable[[RemoteHost], None],
+        losses: HostLosses,
+        told: Callable[[Incident], None],
+        log: LogSink,
+    ) -> None:
+        self._remote = remote
+        self._limits = limits
+        self._run_lane = run_lane
+        self._server_answers = server_answers
+        self._heard_of = heard
+        self._losses = losses
+        self._told = told
+        self._log = log
+        self._lanes: list[asyncio.Task[None]] = []
+        self._judging: asyncio.Task[None] | None = None
+        self._benched_at: float | None = None
+
+    async def run(self, *, began: Callable[[], None]) -> None:
+        """Work until the host is lost: raises HostGone. A cancel puts its chunks back."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                self._start_lanes(group)
+                began()
+                await self._remote.listen(self._log, self._told, lambda: self._heard(group))
+        except BaseExceptionGroup as several:
+            gone, others = several.split(HostGone)
+            raise (gone or others or several).exceptions[0] from None
+        finally:
+            self._remote.may_work.clear()
+
+    def _start_lanes(self, group: asyncio.TaskGroup) -> None:
+        self._remote.may_work.set()
+        self._lanes = [group.create_task(self._run_lane(self._remote)) for _ in range(self._remote.workers)]
+
+    def _heard(self, group: asyncio.TaskGroup) -> None:
+        """Look at the host's news; raises HostGone where it has been cut off from the database for too long."""
+        remote, away = self._remote, self._remote.news.away
+        self._heard_of(remote)
+        if self._benched_at is None:
+            if away and (self._judging is None or self._judging.done()):
+                self._judging = group.create_task(self._judge())
+        elif not away:
+            self._benched_at = None
+            self._log(logging.WARNING, f"host {remote.host.name} reaches the database again, and gets chunks")
+            self._start_lanes(group)
+        elif asyncio.get_running_loop().time() - self._benched_at > self._limits.outage_budget_s:
+            raise HostGone(f"could not reach the database for {self._limits.outage_budget_s:g} s (outage_budget_s)")
+
+    async def _judge(self) -> None:
+        """Bench a host that cannot reach the server while the head can."""
+        remote = self._remote
+        if not await self._server_answers() or not remote.news.away:
+            return
+        self._benched_at = asyncio.get_running_loop().time()
+        remote.may_work.clear()
+        for lane in self._lanes:
+            lane.cancel()
+        await asyncio.gather(*self._lanes, return_exceptions=True)
+        await self._losses.bench(remote.host, remote.news.workers, remote.news.away)

@@ -1,0 +1,374 @@
+"""The pool of a run whose chunks are committed on other hosts. It has the interface of `Pool`, and a local one for planning.
+
+Each host has as many lanes as workers. A lane takes a chunk from the queue and has it committed there. What is unanswered on a
+host that is lost, or cannot reach the database, goes back into the queue: the fence and the claim settle what became of it.
+"""
+
+import asyncio
+import contextlib
+import itertools
+import logging
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from rowledger.chunk import ChunkJob, Job, PlanJob
+from rowledger.counted import counted
+from rowledger.errors import DatabaseUnavailable, HostsUnavailable, PoolBroken, RowledgerError, WriterClosed
+from rowledger.hosts.engine import Engine, HostGone, Place
+from rowledger.hosts.host_at_work import HostAtWork
+from rowledger.hosts.losses import HostLosses
+from rowledger.hosts.messages import Open
+from rowledger.hosts.remote_host import HostRefused, RemoteHost
+from rowledger.ledger import ChunkOutcome, Incident, IncidentKind, Planned
+from rowledger.machine import Host
+from rowledger.postgres import OutageGate
+from rowledger.settings import WriterSettings
+from rowledger.workers import JobQueue, LogSink, Pool, Produced, Production
+
+__all__ = ["HostPool"]
+
+_AGAIN, _IN_TURN = 0, 1  # a chunk whose host was lost comes first
+_LOOK_FOR_HOSTS_S = 1.0
+_CONNECTIONS_MIN = 2  # of a host: a worker's, and its agent's for incidents
+_NUMBERS_MAX = 99  # as many hosts fit into a session's name
+
+
+@dataclass(eq=False, slots=True)
+class _Request:
+    """A chunk that waits for its outcome, and the ends of the hosts that were lost with it."""
+
+    job: ChunkJob
+    answered: "asyncio.Future[ChunkOutcome]"
+    losses: list[str] = field(default_factory=list)
+
+
+@dataclass(eq=False, slots=True)
+class _Lane:
+    """One of the chunks that a host can have at once."""
+
+    is_up: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Sharing:
+    """What the hosts get of the run: the order, but for the host and its workers, and the connections of all together."""
+
+    order: Open
+    connections_max: int
+    spool_dir: Path
+
+
+class HostPool:
+    """The hosts of a run, as an async context manager. `ready` returns once the run has a session on the server."""
+
+    def __init__(
+        self,
+        local: Pool,
+        engine: Engine,
+        sharing: Sharing,
+        limits: WriterSettings,
+        *,
+        gate: OutageGate,
+        losses: HostLosses,
+        told: Callable[[Incident], None],
+        log: LogSink,
+        ready: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._local = local
+        self._engine = engine
+        self._sharing = sharing
+        self._limits = limits
+        self._gate = gate
+        self._losses = losses
+        self._told = told
+        self._log = log
+        self._ready = ready
+        self._requests: JobQueue[_Request] = JobQueue()
+        self._unanswered: set[_Request] = set()
+        self._hosts: dict[str, RemoteHost] = {}  # by the engine's identifier; those at work, benched ones among them
+        self._serving: dict[str, asyncio.Task[None]] = {}
+        self._refused: dict[str, str] = {}
+        self._names: dict[str, str] = {}
+        self._numbers = itertools.count(1)
+        self._changed = asyncio.Event()
+        self._gathering: asyncio.Task[None] | None = None
+        self._broken: RowledgerError | None = None
+        self._closed = True
+        self._lost = 0
+        self._charged_of_lost = self._peak_of_lost = 0
+
+    @property
+    def peak_rss_bytes(self) -> int:
+        """The most resident memory that any worker of any host has had, as far as the hosts have told."""
+        of_hosts = (remote.news.peak_rss_bytes for remote in self._hosts.values())
+        return max([self._local.peak_rss_bytes, self._peak_of_lost, *of_hosts])
+
+    async def __aenter__(self) -> Self:
+        self._closed = False
+        await self._local.__aenter__()
+        self._gathering = asyncio.create_task(self._gather(), name="hosts")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """End the workers of all hosts: gracefully after a successful run, at once after an error or a cancel."""
+        self._closed = True
+        serving = list(self._serving.values())
+        for task in serving:
+            task.cancel()
+        await asyncio.gather(*serving, return_exceptions=True)
+        for request in self._requests.drain():
+            request.answered.cancel()
+        closing = (self._close(remote, at_once=kind is not None) for remote in self._hosts.values())
+        await asyncio.gather(*closing, return_exceptions=True)
+        if self._gathering is not None:
+            self._gathering.cancel()  # which disconnects from the engine
+            await asyncio.gather(self._gathering, return_exceptions=True)
+        await self._local.__aexit__(kind, error, traceback)
+
+    async def plan(self, job: PlanJob) -> Planned:
+        """Have a partition planned on the head's machine; see `Pool.plan`."""
+        return await self._local.plan(job)
+
+    def produce(self, work: Production, *, may_repeat: bool) -> AsyncGenerator[Produced, None]:
+        """Have a partition's source read on the head's machine; see `Pool.produce`."""
+        return self._local.produce(work, may_repeat=may_repeat)
+
+    async def commit(self, job: Job) -> ChunkOutcome:
+        """Have a chunk committed on a host; raises as `Pool.commit`, and HostsUnavailable where there is no host for it."""
+        if self._closed:
+            raise WriterClosed("the writer's pool is not open: use it inside its `async with` block")
+        if self._broken is not None:
+            raise self._broken
+        if not isinstance(job, ChunkJob):
+            return await self._local.commit(job)
+        request = _Request(job, asyncio.get_running_loop().create_future())
+        self._unanswered.add(request)
+        self._requests.put(request, _IN_TURN)
+        try:
+            return await request.answered
+        finally:
+            self._unanswered.discard(request)
+
+    # ---- which hosts there are ----------------------------------------------------------------------------------------------
+
+    async def _gather(self) -> None:
+        """Take hosts into the run as they come, until it ends."""
+        try:
+            await self._ready()
+            async with self._engine:
+                await self._look_for_hosts()
+        except RowledgerError as error:
+            self._break(error)
+        except Exception as error:  # noqa: BLE001 - the run must not wait for hosts that nobody looks for
+            self._break(HostsUnavailable(f"the engine failed ({type(error).__name__}: {error}); see to it, then rerun"))
+
+    async def _look_for_hosts(self) -> None:
+        loop = asyncio.get_running_loop()
+        none_since: float | None = loop.time()
+        while True:
+            with contextlib.suppress(HostGone):  # the engine does not answer now; hosts that are at work go on
+                for place in await self._engine.places():
+                    if self._may_take(place):
+                        task = asyncio.create_task(self._serve(place), name=f"host {place.name}")
+                        self._serving[place.identifier] = task
+            if any(remote.may_work.is_set() for remote in self._hosts.values()):
+                none_since = None
+            elif none_since is None:
+                none_since = loop.time()
+            elif loop.time() - none_since > self._patience_s:
+                self._break(HostsUnavailable(self._why_none()))
+            self._changed.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_LOOK_FOR_HOSTS_S):
+                    await self._changed.wait()
+
+    @property
+    def _patience_s(self) -> float:
+        """How long a run waits while no host can work for it."""
+        limits = self._limits
+        return max(limits.start_timeout_s, limits.outage_budget_s) if self._hosts else limits.start_timeout_s
+
+    def _why_none(self) -> str:
+        if self._hosts:
+            names = ", ".join(remote.host.name for remote in self._hosts.values())
+            return f"no host can reach the database ({names}), and the head can; see to the network between them, then rerun"
+        if self._refused:
+            reasons = "; ".join(self._refused.values())
+            return f"no host can work for this run: {reasons}; then rerun"
+        return (
+            f"the engine had no host for {self._limits.start_timeout_s:g} s (start_timeout_s); see which nodes it has, "
+            "then rerun"
+        )
+
+    def _may_take(self, place: Place) -> bool:
+        if place.identifier in self._serving or place.identifier in self._refused:
+            return False
+        limit = min(self._limits.hosts or _NUMBERS_MAX, max(1, self._sharing.connections_max // _CONNECTIONS_MIN))
+        return self._broken is None and not self._closed and len(self._serving) < limit
+
+    def _named(self, place: Place) -> Host | None:
+        """The host's name and number in this run; None once the numbers are used up."""
+        number = next(self._numbers)
+        if number > _NUMBERS_MAX:
+            return None
+        for name in (place.name, f"{place.name} ({place.address})", f"{place.name} ({place.identifier})"):
+            if self._names.setdefault(name, place.identifier) == place.identifier:
+                return Host(name, number)
+        raise AssertionError("identifiers differ")
+
+    # ---- one host -----------------------------------------------------------------------------------------------------------
+
+    async def _serve(self, place: Place) -> None:
+        """Have a host work for the run until it is lost."""
+        try:
+            if (host := self._named(place)) is None:
+                self._refused[place.identifier] = f"a run has {_NUMBERS_MAX} hosts at most, one after the other"
+                return
+            await self._serve_as(place, host)
+        finally:
+            if not self._closed:
+                self._hosts.pop(place.identifier, None)
+                self._serving.pop(place.identifier, None)
+                self._changed.set()
+
+    async def _serve_as(self, place: Place, host: Host) -> None:
+        limits = self._limits
+        remote: RemoteHost | None = None
+        try:
+            async with asyncio.timeout(limits.start_timeout_s):
+                agent = await self._engine.start(place)
+            remote = RemoteHost(host, agent, silent_s=limits.host_silent_s, spool_dir=self._sharing.spool_dir)
+            share = self._share()
+            order = self._sharing.order.model_copy(update={"host": host, "workers_max": share})
+            opened = await remote.open(order, limits.start_timeout_s)
+            self._log(logging.INFO, f"host {host.name}: {counted(opened.workers, 'worker')}, agent {opened.pid}")
+            for kind, told in opened.limited:
+                await self._losses.note(host, kind, told, opened.pid)
+            self._hosts[place.identifier] = remote
+            at_work = HostAtWork(
+                remote,
+                limits,
+                run_lane=self._run_lane,
+                server_answers=self._server_answers,
+                heard=self._watch_deaths,
+                losses=self._losses,
+                told=self._told,
+                log=self._log,
+            )
+            await at_work.run(began=self._changed.set)
+        except HostRefused as refused:
+            self._refused[place.identifier] = f"host {host.name}: {refused}"
+            self._log(logging.ERROR, f"host {host.name} cannot work for this run: {refused}")
+            await self._losses.note(host, IncidentKind.HOST_REFUSED, str(refused), None)
+            if remote is not None:
+                await remote.end()
+        except TimeoutError:
+            await self._lose(host, remote, f"its agent did not start within {limits.start_timeout_s:g} s")
+        except HostGone as gone:
+            await self._lose(host, remote, str(gone))
+
+    def _share(self) -> int:
+        """The workers that the next host may have at most: hosts that are there already have theirs."""
+        taken = sum(remote.workers + 1 for remote in self._hosts.values())
+        waiting = max(1, len(self._serving) - len(self._hosts))
+        return max(1, (self._sharing.connections_max - taken) // waiting - 1)
+
+    async def _run_lane(self, remote: RemoteHost) -> None:
+        """Have one chunk after another committed there; raises HostGone. A cancel puts the chunk back into the queue."""
+        lane = _Lane()
+        while True:
+            request = await self._requests.take(lane)
+            if request.answered.done():  # its load has failed or was cancelled meanwhile
+                continue
+            try:
+                await self._have_committed(remote, request)
+            except BaseException:
+                if not request.answered.done():
+                    request.job = request.job.numbered(request.job.attempt + 1)
+                    self._requests.put(request, _AGAIN)
+                raise
+
+    async def _have_committed(self, remote: RemoteHost, request: _Request) -> None:
+        """One chunk on one host; raises HostGone where the host is what has failed."""
+        try:
+            outcome = await remote.commit(request.job)
+        except HostGone as gone:
+            request.losses.append(f"host {remote.host.name} {gone}")
+            if len(request.losses) >= self._limits.chunk_attempts_max:
+                request.answered.set_exception(self._costly(request))
+            raise
+        except DatabaseUnavailable as error:
+            if await self._server_answers():
+                raise HostGone(f"gave up on the database, which answers the head: {error}") from None
+        except PoolBroken as error:
+            self._break(PoolBroken(f"host {remote.host.name}: {error}"))
+        except Exception as error:  # noqa: BLE001 - every other error belongs to the caller that waits for this chunk
+            if not request.answered.done():
+                request.answered.set_exception(error)
+        else:
+            if not request.answered.done():
+                request.answered.set_result(outcome)
+
+    async def _server_answers(self) -> bool:
+        """Whether the head reaches the server. Waits while it does not; if it gives up, so does the run."""
+        try:
+            await self._gate.recover()
+        except DatabaseUnavailable as error:
+            self._break(error)
+            return False
+        return True
+
+    def _costly(self, request: _Request) -> RowledgerError:
+        return HostsUnavailable(
+            f"{request.job.name}: {counted(len(request.losses), 'host')} lost while it was at work there, the last one: "
+            f"{request.losses[-1]}; {request.job.resumption}"
+        )
+
+    async def _lose(self, host: Host, remote: RemoteHost | None, why: str) -> None:
+        """Record the loss, end the host's sessions, and break the run where it has lost too many."""
+        self._lost += 1
+        workers = remote.news.workers if remote is not None else ()
+        told = f"host {host.name} was lost: it {why}"
+        self._log(logging.ERROR, told)
+        if remote is not None:
+            self._charged_of_lost += remote.news.charged_deaths
+            self._peak_of_lost = max(self._peak_of_lost, remote.news.peak_rss_bytes)
+            await remote.end()
+        await self._losses.lose(host, workers, told)
+        if self._lost > self._limits.hosts_lost_max:
+            self._break(
+                HostsUnavailable(
+                    f"{counted(self._lost, 'host')} lost in this run, hosts_lost_max is {self._limits.hosts_lost_max}; "
+                    f"the last one: {told}. Look at `rowledger incidents --table TABLE`, see to the hosts, rerun"
+                )
+            )
+
+    def _watch_deaths(self, remote: RemoteHost) -> None:
+        """Break the run where more workers have died on all hosts together than it may lose."""
+        charged = self._local.charged_deaths + self._charged_of_lost
+        charged += sum(one.news.charged_deaths for one in self._hosts.values())
+        if charged > self._limits.respawns_max:
+            self._break(
+                PoolBroken(
+                    f"{charged} workers died in this run, the respawn budget is {self._limits.respawns_max}; the last one on "
+                    f"host {remote.host.name}. Look at `rowledger incidents --table TABLE`, fix the cause, rerun"
+                )
+            )
+
+    def _break(self, error: RowledgerError) -> None:
+        """Fail all chunks, those to come among them."""
+        if self._broken is None:
+            self._broken = error
+        for request in self._unanswered:
+            if not request.answered.done():
+                request.answered.set_exception(self._broken)
+
+    async def _close(self, remote: RemoteHost, *, at_once: bool) -> None:
+        # A worker gets this long for its end; the sessions of the agent close meanwhile.
+        timeout_s = 2 * self._limits.close_timeout_s
+        await remote.close(self._log, self._told, at_once=at_once, timeout_s=timeout_s)

@@ -1,0 +1,92 @@
+"""What is recorded of a host that is lost, cut off or refused, and the end of what it has left on the server."""
+
+import asyncio
+import logging
+import os
+from collections.abc import Sequence
+
+from rowledger.hosts.messages import WorkerSeen
+from rowledger.ledger import Holder, HostSession, Incident, IncidentKind, SupervisorSessions, terminate_host_sessions
+from rowledger.machine import Host
+from rowledger.postgres import summarize
+from rowledger.workers import IncidentRecorder, LogSink
+
+__all__ = ["HostLosses"]
+
+_PATIENCE_S = 5.0  # the sessions of a host that is gone must not keep its chunks from others
+
+
+class HostLosses:
+    """Records for one run what befalls its hosts."""
+
+    def __init__(
+        self, sessions: SupervisorSessions, incidents: IncidentRecorder, holder: Holder, *, log: LogSink
+    ) -> None:
+        self._sessions = sessions
+        self._holder = holder.token
+        self._incidents = incidents
+        self._log = log
+
+    async def lose(self, host: Host, workers: Sequence[WorkerSeen], told: str) -> None:
+        """End the sessions of a lost host, and record an incident a worker.
+
+        Workers are known by the host's last news and by the sessions that were found. Where none is known, the host itself is
+        recorded.
+        """
+        ended = await self._end_sessions(host)
+        known = {worker.pid: worker for worker in workers}
+        for session in ended:
+            if session.pid is not None:
+                known.setdefault(session.pid, WorkerSeen(pid=session.pid))
+        for worker in known.values():
+            await self._incidents.record_of_load(_incident(host, worker, IncidentKind.HOST_LOST, told), worker.load_id)
+        if not known:
+            await self.note(host, IncidentKind.HOST_LOST, told, None)
+
+    async def bench(self, host: Host, workers: Sequence[WorkerSeen], away: str) -> None:
+        """End the sessions of a host that cannot reach the server while the head can, and record that."""
+        ended = await self._end_sessions(host)
+        told = (
+            f"host {host.name} cannot reach the database ({away}), and the head can: its chunks go to others, "
+            f"{len(ended)} of its sessions ended"
+        )
+        self._log(logging.WARNING, told)
+        await self.note(host, IncidentKind.HOST_BENCHED, told, workers[0].pid if workers else None)
+
+    async def note(self, host: Host, kind: IncidentKind, told: str, pid: int | None) -> None:
+        """Record an incident of a host as a whole; `pid` is the agent's or a worker's, the head's where none is known."""
+        incident = Incident(
+            kind=kind,
+            pid=pid or os.getpid(),
+            exit_code=None,
+            partition_key=None,
+            chunk_no=None,
+            attempt=0,
+            summary=told,
+            host=host.name,
+        )
+        await self._incidents.record_of_load(incident, None)
+
+    async def _end_sessions(self, host: Host) -> Sequence[HostSession]:
+        try:
+            async with asyncio.timeout(_PATIENCE_S):
+                return await self._sessions.transaction(
+                    f"end the sessions of host {host.name}",
+                    lambda connection: terminate_host_sessions(connection, self._holder, host.number),
+                )
+        except Exception as error:  # noqa: BLE001 - a chunk's next attempt waits for its lock, within its own limits
+            self._log(logging.WARNING, f"sessions of host {host.name} could not be ended: {summarize(error)}")
+            return []
+
+
+def _incident(host: Host, worker: WorkerSeen, kind: IncidentKind, told: str) -> Incident:
+    return Incident(
+        kind=kind,
+        pid=worker.pid,
+        exit_code=None,
+        partition_key=worker.partition_key,
+        chunk_no=worker.chunk_no,
+        attempt=worker.attempt,
+        summary=told,
+        host=host.name,
+    )

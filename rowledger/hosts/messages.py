@@ -1,0 +1,196 @@
+"""Messages between the head, which is the process of the run, and the agent of a host: JSON, never a pickled object.
+
+An engine carries them. Like those between supervisor and worker they are hints: the ledger decides what is in the database. No
+message has the database's URL or a row; the bytes of a spooled chunk travel beside the message about it.
+"""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field, TypeAdapter
+
+from rowledger.chunk import ChunkJob
+from rowledger.ledger import ChunkOutcome, Incident, IncidentKind
+from rowledger.machine import Host
+from rowledger.settings import WriterSettings
+from rowledger.workers import LogLine, Message
+
+__all__ = [
+    "Answer",
+    "Close",
+    "Closed",
+    "Commit",
+    "Done",
+    "IncidentTold",
+    "Missing",
+    "News",
+    "NewsItem",
+    "Open",
+    "OpenAnswer",
+    "Opened",
+    "Poll",
+    "Raised",
+    "Refused",
+    "SentFile",
+    "WorkerSeen",
+    "decode_answer",
+    "decode_open_answer",
+]
+
+
+class Open(Message):
+    """Work for a run, as the host with this name and number; `holder` is the run's, in hexadecimal.
+
+    `path` are the folders from which the head imports: those that exist on the host are searched after its own. The host reads
+    the target's URL from its own environment variable `url_variable`. `versions` and `contract` are the head's. At most
+    `workers_max` workers are started. `silent_s` seconds without a poll mean that the head is gone.
+    """
+
+    holder: str
+    run_id: str | None
+    host: Host
+    spec: str  # TableSpec.as_json
+    path: tuple[str, ...]
+    settings: WriterSettings
+    url_variable: str
+    workers_max: int
+    silent_s: float
+    versions: dict[str, str]
+    contract: str
+
+
+class Opened(Message):
+    """The host's workers are starting. `limited` names each reason for having fewer than asked for."""
+
+    kind: Literal["opened"] = "opened"
+    pid: int
+    workers: int
+    limited: tuple[tuple[IncidentKind, str], ...] = ()
+
+
+class Refused(Message):
+    """The host cannot work for this run, for this reason."""
+
+    kind: Literal["refused"] = "refused"
+    reason: str
+
+
+class SentFile(Message):
+    """A file that belongs to a chunk: its bytes follow the message, unless `origin` says where the host gets them.
+
+    `digest` is XXH3-128 over its bytes, in hexadecimal.
+    """
+
+    name: str
+    digest: str
+    size: int
+    origin: str = ""
+
+
+class Commit(Message):
+    """Commit a chunk. Paths in its descriptor that are names of `files` mean these files.
+
+    The bytes of all files without an origin follow each other behind the message.
+    """
+
+    job: ChunkJob
+    files: tuple[SentFile, ...] = ()
+
+
+class Done(Message):
+    """How the chunk's attempts ended."""
+
+    kind: Literal["done"] = "done"
+    outcome: ChunkOutcome
+
+
+class Missing(Message):
+    """The host could not get this file from its origin, for this reason: the head sends its bytes."""
+
+    kind: Literal["missing"] = "missing"
+    name: str
+    reason: str
+
+
+class Raised(Message):
+    """The pool raised this error of `rowledger.errors` for the chunk; `facts` are its keyword arguments."""
+
+    kind: Literal["raised"] = "raised"
+    error: str
+    summary: str
+    facts: dict[str, str | int | None] = Field(default_factory=dict)
+
+
+class Poll(Message):
+    """Ask for what is new after the item with this number. The agent answers after `wait_s` at the latest."""
+
+    seen: int
+    wait_s: float
+
+
+class IncidentTold(Message):
+    """An incident that the agent has recorded."""
+
+    kind: Literal["incident"] = "incident"
+    incident: Incident
+
+
+NewsItem = Annotated[IncidentTold | LogLine, Field(discriminator="kind")]
+
+
+class WorkerSeen(Message):
+    """A worker of the host, and the chunk that it works on."""
+
+    pid: int
+    backend_pid: int | None = None
+    backend_start: datetime | None = None
+    partition_key: str | None = None
+    chunk_no: int | None = None
+    attempt: int = 0
+    load_id: int | None = None
+
+
+class News(Message):
+    """What has happened since the last poll, and how the host is.
+
+    `last` is the number of the last item. `away` is why the host cannot reach the database, and empty while it can.
+    """
+
+    items: tuple[NewsItem, ...] = ()
+    last: int = 0
+    away: str = ""
+    workers: tuple[WorkerSeen, ...] = ()
+    charged_deaths: int = 0
+    peak_rss_bytes: int = 0
+    agent_rss_bytes: int = 0
+
+
+class Close(Message):
+    """End the workers: after their chunk, or `at_once`. `seen` is as in Poll."""
+
+    at_once: bool
+    seen: int
+
+
+class Closed(Message):
+    """The last news."""
+
+    news: News
+
+
+Answer = Annotated[Done | Missing | Raised, Field(discriminator="kind")]
+OpenAnswer = Annotated[Opened | Refused, Field(discriminator="kind")]
+
+_WHEN_USED = ConfigDict(defer_build=True)
+_answer: TypeAdapter[Answer] = TypeAdapter(Answer, config=_WHEN_USED)
+_open_answer: TypeAdapter[OpenAnswer] = TypeAdapter(OpenAnswer, config=_WHEN_USED)
+
+
+def decode_answer(message: bytes) -> Answer:
+    """The agent's answer to Commit; raises pydantic's ValidationError."""
+    return _answer.validate_json(message)
+
+
+def decode_open_answer(message: bytes) -> OpenAnswer:
+    """The agent's answer to Open; raises pydantic's ValidationError."""
+    return _open_answer.validate_json(message)

@@ -1,0 +1,31 @@
+"""Errors that a host's pool raises, as messages and as errors again."""
+
+from rowledger import errors
+from rowledger.errors import ChunkFailed, RowledgerError, WorkerTerminated
+from rowledger.hosts.messages import Raised
+from rowledger.postgres import summarize
+
+__all__ = ["as_error", "as_raised"]
+
+_FACTS_OF_CHUNK = ("partition_key", "chunk_no", "worker_traceback")
+_FACTS_OF_WORKER = (*_FACTS_OF_CHUNK, "pid", "exit_code", "cause", "summary")
+
+
+def as_raised(error: Exception) -> Raised:
+    """The message about an error. That of another program has no text that could quote a row."""
+    if not isinstance(error, RowledgerError):
+        return Raised(error="ChunkFailed", summary=f"an error of Rowledger's own on the host ({summarize(error)})")
+    names: tuple[str, ...] = ()
+    if isinstance(error, ChunkFailed):
+        names = _FACTS_OF_WORKER if isinstance(error, WorkerTerminated) else _FACTS_OF_CHUNK
+    facts = {name: getattr(error, name) for name in names}
+    return Raised(error=type(error).__name__, summary=str(error), facts=facts)
+
+
+def as_error(raised: Raised) -> RowledgerError:
+    """The error again, of the same class."""
+    kind = getattr(errors, raised.error, None)
+    if not (isinstance(kind, type) and issubclass(kind, RowledgerError)):
+        kind = ChunkFailed
+    error: RowledgerError = kind(raised.summary, **raised.facts)
+    return error

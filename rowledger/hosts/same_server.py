@@ -1,0 +1,13 @@
+"""Whether a host's URL leads to the database in which the run works."""
+
+from rowledger.postgres import connect, query
+from rowledger.settings import WriterSettings
+
+__all__ = ["is_server_of_run"]
+
+
+async def is_server_of_run(url: str, holder: str, limits: WriterSettings) -> bool:
+    """Whether the run `holder` (hexadecimal) has a session or a lease there; raises DatabaseUnavailable, UnsupportedServer."""
+    async with await connect(url, application_name="rowledger agent", timeout_s=limits.connect_timeout_s) as session:
+        found: bool = await session.connection.fetchval(query("is_server_of_run"), holder)
+        return found

@@ -1,0 +1,146 @@
+"""Files of a chunk that only the head's machine has: those of the run's spool folder.
+
+Rows that were spooled, and text that was converted, travel to the host: of a byte range its bytes alone. A file that was
+fetched from an object store is fetched again there, by its origin. The host holds each against its digest, and gives the worker
+a descriptor that names the host's own copies.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import xxhash
+
+from rowledger.chunk import ChunkJob
+from rowledger.errors import SourceError
+from rowledger.hosts.messages import SentFile
+from rowledger.settings import settings
+from rowledger.sources import fetch_again, file_status, is_fetchable
+from rowledger.spec import ChunkDescriptor
+
+__all__ = ["MissingFile", "Packed", "ReceivedFiles", "pack"]
+
+
+class MissingFile(Exception):
+    """A file could not be had from its origin."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(reason)
+        self.name = name
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """A job whose descriptor names the files that are sent with it, these files, and the bytes of those without an origin."""
+
+    job: ChunkJob
+    files: tuple[SentFile, ...]
+    content: bytes
+
+
+def pack(job: ChunkJob, spool_dir: Path, *, sent_whole: bool = False) -> Packed:
+    """What has to be sent with a job; raises SourceError. With `sent_whole` fetched files are sent as well.
+
+    Reads files: call it in a thread.
+    """
+    files: dict[str, SentFile] = {}
+    content: list[bytes] = []
+
+    def send(name: str, data: bytes) -> str:
+        if name not in files:
+            files[name] = SentFile(name=name, digest=xxhash.xxh3_128_hexdigest(data), size=len(data))
+            content.append(data)
+        return name
+
+    def name_of(path: str) -> str | None:
+        """The file's name in the spool folder; None for a file that is elsewhere, which hosts have to see themselves."""
+        return Path(path).relative_to(spool_dir).as_posix() if path and Path(path).is_relative_to(spool_dir) else None
+
+    def packed(descriptor: ChunkDescriptor) -> ChunkDescriptor:
+        path, text, name = descriptor.path, descriptor.text, name_of(descriptor.path)
+        if text is not None and (records := name_of(text.records)) is not None:
+            text = text.model_copy(update={"records": send(records, _read(text.records))})
+        if name is not None:
+            if text is not None:
+                path = send(f"{name}@{text.offset}", _read(path, text.offset, text.length))
+                text = text.model_copy(update={"offset": 0})
+            elif is_fetchable(descriptor.origin, path) and not sent_whole:
+                digest, size = descriptor.file_digest, descriptor.file_bytes
+                files[name] = SentFile(name=name, digest=digest, size=size, origin=descriptor.origin)
+                path = name
+            else:
+                path = send(name, _read(path))
+        return descriptor.model_copy(update={"path": path, "text": text})
+
+    return Packed(_with_paths(job, packed), tuple(files.values()), b"".join(content))
+
+
+class ReceivedFiles:
+    """The copies that a host has of files of the head's spool."""
+
+    def __init__(self, folder: Callable[[], Path]) -> None:
+        self._folder = folder  # made when the first file comes
+        self._kept: dict[str, Path] = {}  # fetched from their origin, by digest
+        self._count = 0
+
+    def unpack(self, job: ChunkJob, files: tuple[SentFile, ...], content: bytes) -> tuple[ChunkJob, list[Path]]:
+        """The job with the paths of copies, and those to delete after it; raises MissingFile and SourceError."""
+        paths: dict[str, Path] = {}
+        passing: list[Path] = []
+        offset = 0
+        for file in files:
+            if file.origin:
+                paths[file.name] = self._fetched(file)
+                continue
+            data = content[offset : offset + file.size]
+            offset += file.size
+            if len(data) != file.size or xxhash.xxh3_128_hexdigest(data) != file.digest:
+                raise SourceError(f"{job.name}: a spooled file arrived damaged; rerun")
+            self._count += 1
+            paths[file.name] = copy = self._folder() / f"sent-{self._count}"
+            copy.write_bytes(data)
+            passing.append(copy)
+
+        def unpacked(descriptor: ChunkDescriptor) -> ChunkDescriptor:
+            update: dict[str, object] = {}
+            if (copy := paths.get(descriptor.path)) is not None:
+                update["path"] = str(copy)
+                if (
+                    descriptor.text is None
+                ):  # the copy was held against its digest: from now on its status tells a change
+                    update |= file_status(copy)._asdict()
+            if descriptor.text is not None and (copy := paths.get(descriptor.text.records)) is not None:
+                update["text"] = descriptor.text.model_copy(update={"records": str(copy)})
+            return descriptor.model_copy(update=update)
+
+        return _with_paths(job, unpacked), passing
+
+    def _fetched(self, file: SentFile) -> Path:
+        if (kept := self._kept.get(file.digest)) is not None:
+            return kept
+        copy = self._folder() / f"fetched-{file.digest}"
+        try:
+            fetch_again(file.origin, copy, digest=file.digest, disk_free_min_bytes=settings().disk_free_min_bytes)
+        except (SourceError, OSError) as error:
+            raise MissingFile(file.name, str(error)) from None
+        self._kept[file.digest] = copy
+        return copy
+
+
+def _with_paths(job: ChunkJob, changed: Callable[[ChunkDescriptor], ChunkDescriptor]) -> ChunkJob:
+    descriptor = job.chunk.descriptor
+    if descriptor.parts:
+        new = descriptor.model_copy(update={"parts": tuple(map(changed, descriptor.parts))})
+    else:
+        new = changed(descriptor)
+    return job if new == descriptor else replace(job, chunk=replace(job.chunk, descriptor=new))
+
+
+def _read(path: str, offset: int = 0, length: int = -1) -> bytes:
+    try:
+        with Path(path).open("rb") as stream:
+            stream.seek(offset)
+            return stream.read(length)
+    except OSError as error:
+        raise SourceError(f"{path}: {error.strerror} while it was sent to a host; rerun") from None
