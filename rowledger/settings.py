@@ -9,7 +9,7 @@ import os
 import socket
 import sys
 from functools import cache
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
@@ -88,11 +88,14 @@ class WriterSettings(BaseModel):
         ge=64 * 2**20,
         description="Memory assumed for one worker: as many are started as fit into what the cgroup has left.",
     )
-    engine: Literal["local", "ray"] = Field(
-        default="local", description="Where workers run: on this machine, or on the hosts of a Ray cluster."
+    engine: str = Field(  # Dagster's schemas know no Literal
+        default="local",
+        pattern="^(local|ray)$",
+        description="Where chunks are committed: `local`, on this machine, or `ray`, on the hosts of a Ray cluster.",
     )
     engine_address: str = Field(
-        default="", description="The engine's address; empty: RAY_ADDRESS, or the cluster that this machine belongs to."
+        default="",
+        description="The engine's address; empty: that of `RAY_ADDRESS`, or the cluster that this machine belongs to.",
     )
     hosts: int = Field(default=0, ge=0, le=99, description="Hosts that a run uses at once; 0: all that the engine has.")
     host_silent_s: float = Field(

