@@ -32,6 +32,11 @@ _QUERY = """
 from rowledger.sources.databases import database_of
 database_of("SOURCE_URL", timezone="UTC", connect_timeout_s=10, row_security=False, documents=None)
 """
+_RAY = """
+from rowledger import WriterSettings
+from rowledger.engines import engine_of
+engine_of(WriterSettings(engine="ray"))
+"""
 
 
 def _without(modules: tuple[str, ...] | list[str], code: str, cwd: Path, **environment: str) -> tuple[int, str]:
@@ -58,10 +63,7 @@ def test_each_module_that_needs_no_extra_imports_without_any(tmp_path: Path) -> 
     [
         ("dagster", "from rowledger.dagster import build_table_defs"),
         ("dagster", "import rowledger.dagster.storage"),
-        (
-            "ray",
-            "from rowledger import WriterSettings; from rowledger.engines import engine_of; engine_of(WriterSettings(engine='ray'))",
-        ),
+        ("ray", _RAY),
         ("embedded", "import rowledger.postgres; rowledger.postgres.target_url()"),
         ("sql", _QUERY),
     ],

@@ -6,6 +6,6 @@ from .cgroup import (
 from .disk import require_free_space as require_free_space
 from .forks import OwnProcess as OwnProcess
 from .host import Host as Host, ProcessIdentity as ProcessIdentity
-from .sockets import guard_socket as guard_socket
 from .run_folder import spool_folder as spool_folder
+from .sockets import guard_socket as guard_socket
 from .threads import in_thread as in_thread, iterate_in_thread as iterate_in_thread
