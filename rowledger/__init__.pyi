@@ -43,6 +43,8 @@ from .spec import (
     Partition as Partition,
     QualifiedName as QualifiedName,
     RowTransform as RowTransform,
+    ServersByFunction as ServersByFunction,
+    ServersByKey as ServersByKey,
     Source as Source,
     SourceContext as SourceContext,
     TableSpec as TableSpec,

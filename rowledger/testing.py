@@ -189,11 +189,12 @@ def load_and_report(
     `rows` has any form that `rowledger.load` takes: a list of dicts or of row models, a polars or pandas frame, an Arrow
     table. Without rows the spec's own source is read, with `landing_dir` in place of `{landing}`. `partition` is a
     Partition, or a key where that says which rows are meant; without it the table is loaded as one that has no partitions.
-    The database is that of the fixture `rowledger_database`.
+    The database is that of the fixture `rowledger_database`, also for a spec that names servers.
 
     Raises TypeError for a key that does not say which rows are meant, and RowledgerError where no load can begin: the spec
     contradicts itself, the target has another shape.
     """
+    spec = spec.model_copy(update={"servers": None})
     if rows is not None:
         spec = spec.model_copy(update={"source": GivenRows()})
     if partition is None:

@@ -50,7 +50,7 @@ class Recorder:
 
 
 def load(
-    database: str,
+    database: str | None,
     spec: TableSpec,
     landing: Path,
     keys: Sequence[str],
@@ -61,7 +61,7 @@ def load(
     rival_remedy: RivalRemedy | None = None,
     **writer: object,
 ) -> list[PartitionReport]:
-    """One run, in this process, with workers of its own."""
+    """One run, in this process, with workers of its own; without a database where the spec names servers."""
     return run_load(
         spec,
         partitions_of(spec, keys),
@@ -75,7 +75,7 @@ def load(
     )
 
 
-def load_one(database: str, spec: TableSpec, landing: Path, key: str, **options: Any) -> PartitionReport:
+def load_one(database: str | None, spec: TableSpec, landing: Path, key: str, **options: Any) -> PartitionReport:
     """One run of one partition."""
     return load(database, spec, landing, [key], **options)[0]
 

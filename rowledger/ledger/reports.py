@@ -96,7 +96,8 @@ class PartitionReport:
 
     `error` is None for a published load. `counts` are the ledger's; `seconds` is wall-clock time from plan to
     publish. `discarded_values` counts values in columns that the contract does not know. `refusals` lists the most
-    frequent causes of dead letters.
+    frequent causes of dead letters. `server` is the variable that holds the URL of the partition's server, where the spec names
+    several.
     """
 
     table: str
@@ -113,6 +114,7 @@ class PartitionReport:
     error: Exception | None = None
     discarded_values: int = 0
     refusals: tuple[RefusalCause, ...] = ()
+    server: str = ""
 
     @property
     def enqueued_rows(self) -> int:

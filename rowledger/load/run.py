@@ -21,7 +21,7 @@ def run_load(
     spec: TableSpec,
     partitions: Sequence[Partition | str],
     *,
-    url: str,
+    url: str | None,
     landing_dir: Path,
     writer: WriterSettings,
     run_id: str | None,
@@ -31,6 +31,9 @@ def run_load(
     rival_remedy: "RivalRemedy | None" = None,
 ) -> "list[PartitionReport]":
     """Load the partitions, each once, and return a report for each, in their order.
+
+    `url` is that of the one server, and None for a spec that names several; then the partitions of each server are a load of
+    their own there, all at the same time, and what concerns one server alone is in the reports of its partitions.
 
     `rows` are those of a spec whose source is GivenRows: a function that makes a partition's rows, called in a thread of this
     process; the rows of each partition by its key; or the rows of all partitions, split by the partition columns.

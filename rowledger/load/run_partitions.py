@@ -10,13 +10,14 @@ from pathlib import Path
 
 from rowledger.contract import Contract, as_partitions, require_partitions, signature_of
 from rowledger.engines import engine_of
-from rowledger.errors import RowledgerError
+from rowledger.errors import RowledgerError, SpecError
 from rowledger.failpoints import active_failpoints
 from rowledger.ledger import Holder, Incident, Observer, PartitionReport, RivalRemedy, SupervisorSessions
 from rowledger.load.committing import first_error
 from rowledger.load.given_rows import RowsTogether, rows_by_partition
 from rowledger.load.interrupt import run_interruptible
 from rowledger.load.leases import LeaseKeeper
+from rowledger.load.on_servers import load_on_servers
 from rowledger.load.partition_load import PartitionLoad
 from rowledger.load.pools import pool_of
 from rowledger.load.preflight import Preflight, check_before_loading
@@ -42,7 +43,7 @@ def run_partitions(
     spec: TableSpec,
     partitions: Sequence[Partition | str],
     *,
-    url: str,
+    url: str | None,
     landing_dir: Path,
     writer: WriterSettings,
     run_id: str | None,
@@ -55,10 +56,16 @@ def run_partitions(
     """Load the partitions as `run_load` promises; workers and producers are taken from `early` first."""
     each = as_partitions(spec, partitions)
     require_partitions(spec, each)
+    if (url is None) == (spec.servers is None):
+        raise SpecError(
+            f"table {spec.name}: its spec says by servers where each partition is, so its load takes no URL"
+            if spec.servers
+            else f"table {spec.name}: its spec names no servers, so its load takes the URL of one"
+        )
     request = RunRequest(
         spec,
         each,
-        url=url,
+        url=url or "",
         landing_dir=landing_dir,
         writer=writer,
         run_id=run_id,
@@ -67,7 +74,7 @@ def run_partitions(
         asset_key=asset_key,
         rival_remedy=rival_remedy,
     )
-    return run_interruptible(_load(request, early))
+    return run_interruptible(_load(request, early) if url else load_on_servers(request, early, _load))
 
 
 async def _load(request: RunRequest, early: EarlyProcesses) -> list[PartitionReport]:
@@ -86,7 +93,7 @@ async def _load(request: RunRequest, early: EarlyProcesses) -> list[PartitionRep
             if isinstance(request.rows, RowsTogether):
                 from rowledger.load.split_rows import with_rows_split  # noqa: PLC0415, few loads have such rows
 
-                request = await with_rows_split(request, request.rows, preflight.target, spool_dir / "given")
+                request = await with_rows_split(request, request.rows, preflight.target.columns, spool_dir / "given")
         except RowledgerError as error:
             await record_failed_run(request, error)
             raise

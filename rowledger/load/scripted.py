@@ -39,7 +39,8 @@ def load(
 
     A key may stand for a partition whose rows it tells: those whose partition column, which holds no times, has this value.
 
-    `url` is that of the target database, by default `ROWLEDGER_DATABASE_URL` or the embedded server. `landing_dir`
+    `url` is that of the target database, by default `ROWLEDGER_DATABASE_URL` or the embedded server; a spec that names servers
+    takes none. `landing_dir`
     replaces `{landing}` in the spec's paths. `observer` follows the load, by default with the logger `rowledger`.
     `rows` are those of a spec whose source is `GivenRows`: the rows, in any form that a function of `PythonRows` may return, of
     which each goes to the partition that its values name; or the rows of each partition by its key; or a function that makes
@@ -54,7 +55,7 @@ def load(
     reports = run_load(
         spec,
         partitions,
-        url=target_url() if url is None else url,
+        url=target_url() if url is None and spec.servers is None else url,
         landing_dir=settings().landing_dir if landing_dir is None else Path(landing_dir),
         writer=WriterSettings() if writer is None else writer,
         run_id=None,

@@ -5,7 +5,7 @@ in.
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,10 +18,9 @@ from rowledger.load.given_rows import RowsTogether
 from rowledger.load.request import RunRequest
 from rowledger.load.source_columns import source_names
 from rowledger.machine import iterate_in_thread
-from rowledger.postgres import Target
 from rowledger.settings import settings
 from rowledger.sources import GivenRows, KeptFrames
-from rowledger.spec import RESERVED_PREFIX, Partition
+from rowledger.spec import RESERVED_PREFIX, Column, Partition
 
 __all__ = ["with_rows_split"]
 
@@ -29,14 +28,16 @@ _NUMBER = f"{RESERVED_PREFIX}partition"
 _BUFFERED_BYTES_MAX = 64 * 2**20
 
 
-async def with_rows_split(request: RunRequest, together: RowsTogether, target: Target, folder: Path) -> RunRequest:
-    """The request with a partition's own rows for each partition.
+async def with_rows_split(
+    request: RunRequest, together: RowsTogether, columns: Sequence[Column], folder: Path
+) -> RunRequest:
+    """The request with a partition's own rows for each partition, by the values that the table's columns would hold.
 
     A row that belongs to none of the partitions is given to the first of them, whose load makes it a dead letter. Raises
     SourceError and NotEnoughSpace.
     """
     name, limits = f"table {request.spec.name}", request.writer
-    splitting = _Splitting(request, together.rows, target, folder)
+    splitting = _Splitting(request, together.rows, columns, folder)
     coming = iterate_in_thread(
         splitting.run, item_timeout_s=limits.planning_timeout_s, close_timeout_s=limits.close_timeout_s
     )
@@ -62,13 +63,13 @@ async def with_rows_split(request: RunRequest, together: RowsTogether, target: T
 class _Splitting:
     """Writes each partition's frames into a folder of its own."""
 
-    def __init__(self, request: RunRequest, rows: object, target: Target, folder: Path) -> None:
+    def __init__(self, request: RunRequest, rows: object, columns: Sequence[Column], folder: Path) -> None:
         self._name = f"table {request.spec.name}"
         self._source = request.spec.source
         self._rows = rows
         contract = Contract.of(request.spec.row)
-        self._columns = source_names(contract, target.columns)
-        self._partitions = RowPartitions(contract, request.partitions, target.column_types)
+        self._columns = source_names(contract, columns)
+        self._partitions = RowPartitions(contract, request.partitions, {column.name: column.type for column in columns})
         folder.mkdir(mode=0o700)
         self._kept = [KeptFrames(folder / str(number)) for number in range(len(request.partitions))]
         self._numbers = {partition.key: number for number, partition in enumerate(request.partitions)}

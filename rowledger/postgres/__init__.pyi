@@ -65,12 +65,14 @@ from .retry import (
 )
 from .round_trip import find_rewritten as find_rewritten, rewritable as rewritable
 from .server_url import (
+    address as address,
     check_url_shape as check_url_shape,
     dagster_url as dagster_url,
     embedded_server as embedded_server,
     existing_url as existing_url,
     split_password as split_password,
     target_url as target_url,
+    url_of_variable as url_of_variable,
     with_hosts_in_query as with_hosts_in_query,
 )
 from .session import (
@@ -113,6 +115,13 @@ from .staging import (
 from .stalled import StatementStalled as StatementStalled, stalls_cancelled as stalls_cancelled
 from .standby import commit_in_time as commit_in_time, no_standby as no_standby, require_standby as require_standby
 from .statements import place_of as place_of
+from .target_servers import (
+    TargetServer as TargetServer,
+    by_server as by_server,
+    server_of as server_of,
+    servers_named as servers_named,
+    servers_of as servers_of,
+)
 from .transactions import (
     begin as begin,
     brief_locks as brief_locks,

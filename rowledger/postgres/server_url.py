@@ -7,12 +7,13 @@ from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urls
 from pydantic import SecretStr
 
 from rowledger.errors import DatabaseUnavailable
-from rowledger.settings import settings
+from rowledger.settings import secret_from_environment, settings
 
 if TYPE_CHECKING:
     from rowledger.embedded import EmbeddedServer
 
 __all__ = [
+    "address",
     "check_url_shape",
     "dagster_url",
     "embedded_server",
@@ -20,6 +21,7 @@ __all__ = [
     "redact",
     "split_password",
     "target_url",
+    "url_of_variable",
     "with_hosts_in_query",
 ]
 
@@ -44,6 +46,16 @@ def target_url() -> str:
 def existing_url() -> str:
     """The same URL for commands that read what was loaded: an embedded server that is missing is an error."""
     return _given_url() or embedded_server().ensure_started()
+
+
+def url_of_variable(variable: str) -> str:
+    """The URL in a variable that a spec or a person names; raises DatabaseUnavailable, which names the variable."""
+    url = _checked(secret_from_environment(variable), variable)
+    if url is None:
+        raise DatabaseUnavailable(
+            f"the environment variable {variable} is not set here; set it to a server's URL: {_EXPECTED}"
+        )
+    return url
 
 
 def _given_url() -> str | None:
@@ -93,6 +105,21 @@ def embedded_server() -> "EmbeddedServer":
     from rowledger.embedded import EmbeddedServer  # noqa: PLC0415, needed only where no URL is set, and slow to import
 
     return EmbeddedServer(settings().home / "postgres")
+
+
+def address(url: str) -> str:
+    """Host, port and database of a URL, by which people know a server; nothing else of it."""
+    try:
+        check_url_shape(url)
+    except DatabaseUnavailable:
+        return "not a URL"
+    parts = urlsplit(url)
+    if "@" in f"{parts.path}{parts.query}{parts.fragment}":  # a part of an unescaped password may be anywhere
+        return "an address that may hold a part of a password"
+    given = dict(parse_qsl(parts.query))
+    hosts = parts.netloc.rpartition("@")[2] or given.get("host", "")
+    port = given.get("port") if ":" not in hosts else None
+    return f"{hosts}{f':{port}' if port else ''}/{parts.path.removeprefix('/') or given.get('dbname', '')}"
 
 
 def redact(url: str) -> str:

@@ -39,6 +39,7 @@ from .number_format import NumberFormat as NumberFormat
 from .partition import WHOLE as WHOLE, Partition as Partition
 from .reference import ByReference as ByReference, resolve as resolve
 from .row_model import DECLARATION as DECLARATION
+from .servers import ServersByFunction as ServersByFunction, ServersByKey as ServersByKey
 from .source import (
     ABSENT_PREFIX as ABSENT_PREFIX,
     BYTES_KEY as BYTES_KEY,

@@ -39,7 +39,7 @@ def import_path() -> list[str]:
 @lru_cache(maxsize=1)
 def _former_folders(listed: tuple[str, ...], _modules: int) -> list[str]:
     """Folders that modules were found in, without the listed ones. The number of modules is part of the cache key."""
-    modules = list(sys.modules.items())
+    modules = [*sys.modules.copy().items()]  # the copy is made at once; another thread may import while a list is
     # A folder from which only a file was imported, by its path, was never searched for modules.
     former = {root for name, module in modules for root in _roots(name, module) if root in sys.path_importer_cache}
     if former := former.difference(listed):

@@ -16,6 +16,7 @@ from rowledger.spec.field_names import column_names, former_columns
 from rowledger.spec.importing import mistake
 from rowledger.spec.reference import refusal_of, resolve
 from rowledger.spec.row_model import RowModel
+from rowledger.spec.servers import ServersByFunction, ServersByKey
 from rowledger.spec.source import Source
 from rowledger.spec.transform import FrameTransform, RowTransform
 
@@ -34,6 +35,10 @@ _SOURCES = (
 _TRANSFORMS = (
     ("frame", "rowledger.spec.transform:FrameTransform"),
     ("row", "rowledger.spec.transform:RowTransform"),
+)
+_SERVERS = (
+    ("function", "rowledger.spec.servers:ServersByFunction"),
+    ("key", "rowledger.spec.servers:ServersByKey"),
 )
 _ASSET_NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*$")
 _DIMENSIONS_MAX = 2  # Dagster has no more
@@ -121,7 +126,8 @@ class DeadLetterBudget(BaseModel):
 class TableSpec(BaseModel):
     """One target table: where its rows come from, what they must look like, how they are partitioned and written."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+    # An error must not quote a URL that was given where the name of its variable belongs.
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, hide_input_in_errors=True)
 
     name: str = Field(description="Name of the asset and of everything made from it.")
     target: _Target = Field(  # type: ignore[assignment]
@@ -146,6 +152,10 @@ class TableSpec(BaseModel):
     sensitive: tuple[str, ...] = Field(
         default=(), description="Columns whose values are never shown in listings of dead letters."
     )
+    servers: Annotated[ServersByKey | ServersByFunction | None, ByClass("servers", _SERVERS)] = Field(
+        default=None,
+        description="Which server each partition is on, where the table is on several; otherwise on that of the load.",
+    )
     description: str = ""
     upstream: tuple[str, ...] = Field(default=(), description="Assets that make the source, such as a landing asset.")
 
@@ -154,7 +164,7 @@ class TableSpec(BaseModel):
         if not _ASSET_NAME.match(self.name):
             raise SpecError(f"table spec name {self.name!r} must be letters, digits and underscores")
         self._require_dimensions()
-        mistakes = [self._unknown_columns(), self._unknown_placeholders()]
+        mistakes = [self._unknown_columns(), self._unknown_placeholders(), self._unknown_dimension()]
         if self.write_mode is WriteMode.UPSERT and not self.key:
             mistakes.append("write mode upsert needs a key, by which the row to update is found")
         if self.transform is not None and self.drift is Drift.EVOLVE:
@@ -209,6 +219,15 @@ class TableSpec(BaseModel):
         if self.write_mode is WriteMode.REPLACE or len(dimensions) == _DIMENSIONS_MAX:
             return self._others_than(("partition_key", *dimensions))
         return ""
+
+    def _unknown_dimension(self) -> str:
+        """What is wrong with the dimension by which servers are found, as far as the spec can tell (see above)."""
+        dimension = self.servers.dimension if isinstance(self.servers, ServersByKey) else None
+        known = sorted(self.partition_by) if isinstance(self.partition_by, dict) else []
+        may_have_others = self.write_mode is not WriteMode.REPLACE and len(known) < _DIMENSIONS_MAX
+        if dimension is None or dimension in known or may_have_others:
+            return ""
+        return f"servers are found by the dimension {dimension!r}, and partition_by names {known or 'no dimensions'}"
 
     def require_placeholders(self, known: Sequence[str]) -> None:
         """Raise SpecError if the source's templates name placeholders other than `known` and `landing`."""
