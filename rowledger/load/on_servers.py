@@ -6,7 +6,7 @@ import copy
 import logging
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 
 from rowledger.contract import Contract
@@ -15,13 +15,13 @@ from rowledger.ledger import Observer, PartitionReport, Progress, RowCounts
 from rowledger.load.committing import first_error
 from rowledger.load.given_rows import RowsTogether
 from rowledger.load.request import RunRequest
-from rowledger.load.spool_folder import spool_folder
+from rowledger.machine import spool_folder
 from rowledger.postgres import TargetServer, by_server
 from rowledger.settings import WriterSettings, settings
 from rowledger.spec import Partition
 from rowledger.workers import EarlyProcesses, default_workers, workers_in_memory
 
-__all__ = ["load_on_servers", "shares"]
+__all__ = ["divided", "load_on_servers", "shares"]
 
 Load = Callable[[RunRequest, EarlyProcesses], Awaitable[list[PartitionReport]]]
 
@@ -30,14 +30,14 @@ async def load_on_servers(request: RunRequest, early: EarlyProcesses, load: Load
     """The reports of all partitions, in their order; `load` loads those of one server.
 
     The servers share the run's workers by their partitions, each at least one; where there are more servers than workers, the
-    others wait. What keeps a load on one server from beginning or from going on is the error of its partitions alone, also a
+    others wait. With an engine, whose hosts serve one load at a time, the servers come one after the other, each with all
+    hosts. What keeps a load on one server from beginning or from going on is the error of its partitions alone, also a
     variable that is not set. Raises UnknownPartition and SpecError if the spec does not say where a partition is.
     """
     placed = by_server(request.spec, request.partitions)
-    total = min(request.writer.workers or default_workers(), workers_in_memory(request.writer))
-    sizes = [len(partitions) for partitions in placed.values()]
+    at_once, writers = divided(request.writer, placed)
     progress = _ProgressTogether(request.observer, placed)
-    at_once = asyncio.Semaphore(total)
+    turns = asyncio.Semaphore(at_once)
     reports: dict[str, PartitionReport] = {}
 
     async def load_one(server: TargetServer, partitions: Sequence[Partition], writer: WriterSettings) -> None:
@@ -47,14 +47,14 @@ async def load_on_servers(request: RunRequest, early: EarlyProcesses, load: Load
             writer=writer,
             observer=_ServerObserver(request.observer, progress, server),
         )
-        async with at_once:
+        async with turns:
             for report in await _load_on(server, own, early, load):
                 reports[report.partition_key] = report
 
     async with _split(request) as whole:
         try:
             async with asyncio.TaskGroup() as group:
-                for (server, partitions), writer in zip(placed.items(), _writers(request, total, sizes), strict=True):
+                for (server, partitions), writer in zip(placed.items(), writers, strict=True):
                     group.create_task(load_one(server, partitions, writer))
         except BaseExceptionGroup as group_of_errors:
             raise first_error(group_of_errors) from None
@@ -114,15 +114,18 @@ async def _split(request: RunRequest) -> AsyncIterator[RunRequest]:
         yield await with_rows_split(request, request.rows, columns, folder / "given")
 
 
-def _writers(request: RunRequest, workers: int, sizes: Sequence[int]) -> list[WriterSettings]:
-    """The settings of each server's load: its shares of the run's workers, and of its partitions in flight."""
-    writer = request.writer
-    if len(sizes) == 1:
-        return [writer]
-    in_flight = shares(writer.partitions_in_flight, sizes)
-    return [
-        writer.model_copy(update={"workers": own, "partitions_in_flight": flying})
-        for own, flying in zip(shares(workers, sizes), in_flight, strict=True)
+def divided(
+    writer: WriterSettings, placed: Mapping[TargetServer, Sequence[Partition]]
+) -> tuple[int, list[WriterSettings]]:
+    """How many servers are loaded at once, and the settings of each one's load."""
+    own = [writer.model_copy(update={"hosts_url_variable": server.variable}) for server in placed]
+    if len(own) == 1 or writer.engine != "local":
+        return 1, own
+    sizes = [len(partitions) for partitions in placed.values()]
+    total = min(writer.workers or default_workers(), workers_in_memory(writer))
+    parts = zip(own, shares(total, sizes), shares(writer.partitions_in_flight, sizes), strict=True)
+    return total, [
+        each.model_copy(update={"workers": workers, "partitions_in_flight": flying}) for each, workers, flying in parts
     ]
 
 
@@ -138,7 +141,7 @@ def shares(total: int, sizes: Sequence[int]) -> list[int]:
 class _ProgressTogether:
     """Adds up the progress of all servers."""
 
-    def __init__(self, observer: Observer, placed: dict[TargetServer, list[Partition]]) -> None:
+    def __init__(self, observer: Observer, placed: Mapping[TargetServer, Sequence[Partition]]) -> None:
         self._observer = observer
         self._latest = {server: Progress(RowCounts(), 0.0, 0, len(partitions)) for server, partitions in placed.items()}
 
