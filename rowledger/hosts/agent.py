@@ -115,7 +115,12 @@ class _Work:
             host=order.host,
         )
         self._pool = Pool(
-            hello, gate=self._gate, notice=self._incidents.record, log=news.log, jobs_expected=opened.workers
+            hello,
+            gate=self._gate,
+            notice=self._incidents.record,
+            log=news.log,
+            jobs_expected=opened.workers,
+            assigned=news.wake,
         )
         self._files = ReceivedFiles(self._folder)
         self._making_folder = threading.Lock()

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import itertools
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -24,7 +24,7 @@ from rowledger.hosts.messages import Open
 from rowledger.hosts.remote_host import HostRefused, RemoteHost
 from rowledger.ledger import ChunkOutcome, Incident, IncidentKind, Planned
 from rowledger.machine import Host
-from rowledger.postgres import OutageGate
+from rowledger.postgres import OutageGate, summarize
 from rowledger.settings import WriterSettings
 from rowledger.workers import JobQueue, LogSink, Pool, Produced, Production
 
@@ -91,6 +91,7 @@ class HostPool:
         self._hosts: dict[str, RemoteHost] = {}  # by the engine's identifier; those at work, benched ones among them
         self._serving: dict[str, asyncio.Task[None]] = {}
         self._refused: dict[str, str] = {}
+        self._not_before: dict[str, float] = {}  # a host that was lost is left alone for a while
         self._names: dict[str, str] = {}
         self._numbers = itertools.count(1)
         self._changed = asyncio.Event()
@@ -171,13 +172,17 @@ class HostPool:
         loop = asyncio.get_running_loop()
         none_since: float | None = loop.time()
         while True:
+            places: Sequence[Place] = ()
             with contextlib.suppress(HostGone):  # the engine does not answer now; hosts that are at work go on
-                for place in await self._engine.places():
-                    if self._may_take(place):
-                        task = asyncio.create_task(self._serve(place), name=f"host {place.name}")
-                        self._serving[place.identifier] = task
-            if any(remote.may_work.is_set() for remote in self._hosts.values()):
+                places = await self._engine.places()
+            for place in places:
+                if self._may_take(place):
+                    task = asyncio.create_task(self._serve(place), name=f"host {place.name}")
+                    self._serving[place.identifier] = task
+            if len(self._serving) > len(self._hosts) or self._may_work:  # some are being opened, or at work
                 none_since = None
+            elif places and all(place.identifier in self._refused for place in places):
+                self._break(HostsUnavailable(self._why_none()))
             elif none_since is None:
                 none_since = loop.time()
             elif loop.time() - none_since > self._patience_s:
@@ -186,6 +191,11 @@ class HostPool:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_LOOK_FOR_HOSTS_S):
                     await self._changed.wait()
+
+    @property
+    def _may_work(self) -> bool:
+        """Whether any host can reach the database."""
+        return any(remote.may_work.is_set() for remote in self._hosts.values())
 
     @property
     def _patience_s(self) -> float:
@@ -207,6 +217,8 @@ class HostPool:
 
     def _may_take(self, place: Place) -> bool:
         if place.identifier in self._serving or place.identifier in self._refused:
+            return False
+        if asyncio.get_running_loop().time() < self._not_before.get(place.identifier, 0.0):
             return False
         limit = min(self._limits.hosts or _NUMBERS_MAX, max(1, self._sharing.connections_max // _CONNECTIONS_MIN))
         return self._broken is None and not self._closed and len(self._serving) < limit
@@ -234,6 +246,7 @@ class HostPool:
             if not self._closed:
                 self._hosts.pop(place.identifier, None)
                 self._serving.pop(place.identifier, None)
+                self._not_before[place.identifier] = asyncio.get_running_loop().time() + self._limits.host_silent_s
                 self._changed.set()
 
     async def _serve_as(self, place: Place, host: Host) -> None:
@@ -271,6 +284,8 @@ class HostPool:
             await self._lose(host, remote, f"its agent did not start within {limits.start_timeout_s:g} s")
         except HostGone as gone:
             await self._lose(host, remote, str(gone))
+        except Exception as error:  # noqa: BLE001 - whatever an engine raises, it must not end in silence
+            await self._lose(host, remote, f"met an error of this program ({summarize(error)})")
 
     def _share(self) -> int:
         """The workers that the next host may have at most: hosts that are there already have theirs."""

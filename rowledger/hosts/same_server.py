@@ -1,5 +1,7 @@
 """Whether a host's URL leads to the database in which the run works."""
 
+import asyncpg
+
 from rowledger.postgres import connect, query
 from rowledger.settings import WriterSettings
 
@@ -9,5 +11,9 @@ __all__ = ["is_server_of_run"]
 async def is_server_of_run(url: str, holder: str, limits: WriterSettings) -> bool:
     """Whether the run `holder` (hexadecimal) has a session or a lease there; raises DatabaseUnavailable, UnsupportedServer."""
     async with await connect(url, application_name="rowledger agent", timeout_s=limits.connect_timeout_s) as session:
-        found: bool = await session.connection.fetchval(query("is_server_of_run"), holder)
-        return found
+        if await session.connection.fetchval(query("has_control_session"), holder):
+            return True
+        try:
+            return bool(await session.connection.fetchval(query("has_lease"), holder))
+        except (asyncpg.UndefinedTableError, asyncpg.InsufficientPrivilegeError):  # no ledger of ours
+            return False

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -33,7 +33,7 @@ class Pool:
 
     A worker is started when its slot gets its first job. For `jobs_expected` jobs workers are started at once, so
     that they come up while the run still plans. The same holds for the first producer where `production_expected`. Processes of
-    `early` are taken before new ones are started.
+    `early` are taken before new ones are started. `assigned` is called as a worker gets an attempt.
     """
 
     def __init__(
@@ -47,8 +47,9 @@ class Pool:
         jobs_expected: int = 0,
         production_expected: bool = False,
         early: EarlyProcesses | None = None,
+        assigned: Callable[[], None] = lambda: None,
     ) -> None:
-        self._workforce = Workforce(hello, activity, gate, notice, log, early or EarlyProcesses())
+        self._workforce = Workforce(hello, activity, gate, notice, log, early or EarlyProcesses(), assigned)
         self._producers = Producers(self._workforce, ProducerHello(spec=hello.spec, path=hello.path))
         self._jobs_expected = jobs_expected
         self._production_expected = production_expected

@@ -110,6 +110,7 @@ class Slot:
             if workforce.broken is not None:
                 raise workforce.broken
             worker = await self._living_worker()
+            workforce.assigned()
             outcome = await worker.attempt(job)
             if not (isinstance(outcome, Failed) and outcome.failure is FailureKind.CONNECTION_LOST):
                 return outcome.model_copy(update={"retries": outcome.retries + retries}), worker.pid

@@ -63,8 +63,10 @@ class Workforce:
         notice: Notice,
         log: LogSink,
         early: EarlyProcesses,
+        assigned: Callable[[], None] = lambda: None,
     ) -> None:
         self.gate = gate
+        self.assigned = assigned
         self.notice = notice
         self.log = log
         self.children: set[ChildProcess] = set()

@@ -261,9 +261,13 @@ select row_no, part, payload_of = 'transformed' as is_part from rowledger.dead_l
 -- How many rows of a load were refused, those of chunks that were never written among them.
 select count(*) from rowledger.dead_letter where load_id = $1;
 
--- name: is_server_of_run
--- Whether a run works in this database: by the name of its sessions, or by a lease while these are lost.
+-- name: has_control_session
+-- Whether a run has a session in this database, by its name.
 select exists (
     select from pg_stat_activity
-    where datname = current_database() and application_name like 'rowledger control% of ' || $1::text
-) or exists (select from rowledger.lease where holder = $1::text::uuid) as is_here;
+    where datname = current_database() and application_name like 'rowledger control% of ' || $1::text || '%'
+);
+
+-- name: has_lease
+-- Whether a run holds a lease of this ledger, also while its sessions are lost.
+select exists (select from rowledger.lease where holder = $1::text::uuid);

@@ -1,0 +1,286 @@
+"""Chunks on other hosts: each is committed once, whatever becomes of the hosts that were given it."""
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import psutil
+import pytest
+
+from pipeline_tests.support.assertions import assert_accounted
+from pipeline_tests.support.database import fetch, fetch_value
+from pipeline_tests.support.loading import Recorder
+from pipeline_tests.support.process_hosts import ProcessHosts
+from pipeline_tests.support.proxy import Proxy
+from pipeline_tests.support.tables import DAY, EVENTS, events, write_source
+from pipeline_tests.support.waiting import is_stopped, wait_until
+from rowledger.errors import HostsUnavailable, PoolBroken
+from rowledger.hosts.versions import code_versions
+from rowledger.ledger.reports import PartitionReport
+
+Begin = Callable[..., "Future[PartitionReport]"]
+_COMMITTED = "select count(*) from rowledger.chunk where state = 'committed'"
+_DONE_S = 60
+
+
+@pytest.fixture
+def url(database: str) -> dict[str, str]:
+    """The environment of a host that reaches this test's database."""
+    return {"ROWLEDGER_DATABASE_URL": database}
+
+
+def _hosts_of_chunks(database: str) -> dict[int, str]:
+    return {row[0]: row[1] for row in fetch(database, "select chunk_no, worker_host from rowledger.chunk order by 1")}
+
+
+def test_all_hosts_commit_chunks_and_the_ledger_names_them(
+    database: str, tmp_path: Path, engine: ProcessHosts, begin: Begin, url: dict[str, str]
+) -> None:
+    engine.add("north", url)
+    engine.add("south", url)
+    rows = events(3_000)
+    write_source(tmp_path, "events", DAY, rows)
+    report = begin(EVENTS, DAY, workers=2).result(_DONE_S)
+    assert report.error is None
+    assert report.peak_rss_bytes > 2**20
+    assert set(_hosts_of_chunks(database).values()) == {"north", "south"}
+    assert_accounted(database, EVENTS, rows)
+
+
+def test_the_chunks_of_a_killed_host_are_committed_by_another(
+    database: str, tmp_path: Path, engine: ProcessHosts, begin: Begin, url: dict[str, str]
+) -> None:
+    engine.add("north", {**url, "ROWLEDGER_FAILPOINTS": "mid_copy=sleep@chunk=0;mid_copy=sleep@chunk=1"})
+    rows = events(600)
+    write_source(tmp_path, "events", DAY, rows)
+    loading = begin(EVENTS, DAY, workers=2, host_silent_s=60)
+    engine["north"].wait_for_chunk(1)
+    _wait_for_sessions(database, "rowledger worker 1.%", 2)
+    engine["north"].wait_for_news()  # that both workers have their chunks
+    pids = engine["north"].kill()
+    engine.hosts.pop("north")
+    engine.add("south", url)
+    report = loading.result(_DONE_S)
+    assert report.error is None
+    assert set(_hosts_of_chunks(database).values()) == {"south"}
+    lost = [incident for incident in report.deaths if incident.kind == "host_lost"]
+    assert {incident.host for incident in lost} == {"north"}
+    assert {incident.pid for incident in lost} < set(pids)
+    assert sorted(incident.chunk_no for incident in lost if incident.chunk_no is not None) == [0, 1]
+    assert (
+        fetch_value(database, "select count(*) from rowledger.incident where kind = 'host_lost' and host = 'north'")
+        == 2
+    )
+    assert_accounted(database, EVENTS, rows)
+
+
+def test_a_host_that_head_and_host_cannot_talk_to_loses_its_chunks_and_ends_itself(
+    database: str, tmp_path: Path, engine: ProcessHosts, begin: Begin, url: dict[str, str]
+) -> None:
+    engine.add("north", {**url, "ROWLEDGER_FAILPOINTS": "mid_copy=sleep@chunk=0"})
+    rows = events(600)
+    write_source(tmp_path, "events", DAY, rows)
+    loading = begin(EVENTS, DAY)
+    engine["north"].wait_for_chunk(0)
+    processes = engine["north"].processes()
+    engine["north"].cut()
+    engine.hosts.pop("north")
+    engine.add("south", url)
+    report = loading.result(_DONE_S)
+    assert report.error is None
+    assert any("was silent for 2 s (host_silent_s)" in incident.summary for incident in report.deaths)
+    assert not psutil.wait_procs(processes, timeout=20)[1], "the host goes on, though it hears nothing"
+    assert_accounted(database, EVENTS, rows)
+
+
+def test_a_frozen_host_that_thaws_writes_nothing(
+    database: str, tmp_path: Path, engine: ProcessHosts, begin: Begin, url: dict[str, str]
+) -> None:
+    engine.add("north", {**url, "ROWLEDGER_FAILPOINTS": "before_commit=sigstop@chunk=0"})
+    rows = events(600)
+    write_source(tmp_path, "events", DAY, rows)
+    loading = begin(EVENTS, DAY)
+    engine["north"].wait_for_chunk(0)
+    wait_until(lambda: any(is_stopped(one.pid) for one in engine["north"].processes()), "the worker has stopped")
+    north = engine.hosts.pop("north")
+    processes = north.processes()
+    north.freeze()
+    north.is_cut = True  # a frozen host cannot be ended from afar
+    engine.add("south", url)
+    report = loading.result(_DONE_S)
+    assert report.error is None
+    for process in processes:
+        process.resume()
+    assert not psutil.wait_procs(processes, timeout=20)[1], "the thawed host goes on"
+    assert set(_hosts_of_chunks(database).values()) == {"south"}
+    assert_accounted(database, EVENTS, rows)
+
+
+def test_a_host_that_cannot_reach_the_database_is_benched_and_comes_back(
+    database: str, tmp_path: Path, engine: ProcessHosts, begin: Begin, proxy: Proxy
+) -> None:
+    observer = Recorder()
+    engine.add("north", {"ROWLEDGER_DATABASE_URL": proxy.url})
+    rows = events(600)
+    write_source(tmp_path, "events", DAY, rows)
+    proxy.throttle(lambda session: 2_000 if "worker" in session else None)
+    loading = begin(EVENTS, DAY, observer=observer)
+    engine["north"].wait_for_chunk(0)
+    _wait_for_sessions(database, "rowledger worker 1.%", 1)
+    proxy.refuse()
+    wait_until(lambda: "cannot reach the database" in observer.text, "the host is benched")
+    assert fetch_value(database, _COMMITTED) == 0
+    proxy.throttle(lambda _session: None)
+    proxy.accept()
+    wait_until(lambda: "reaches the database again" in observer.text, "the host gets chunks again")
+    report = loading.result(_DONE_S)
+    assert report.error is None
+    assert {"host_benched"} <= {incident.kind for incident in report.incidents}
+    assert not report.deaths
+    assert_accounted(database, EVENTS, rows)
+
+
+def test_while_one_host_is_benched_the_others_go_on(
+    database: str, tmp_path: Path, engine: ProcessHosts, begin: Begin, url: dict[str, str], proxy: Proxy
+) -> None:
+    engine.add("north", {"ROWLEDGER_DATABASE_URL": proxy.url})
+    rows = events(600)
+    write_source(tmp_path, "events", DAY, rows)
+    proxy.throttle(lambda session: 2_000 if "worker" in session else None)
+    loading = begin(EVENTS, DAY)
+    engine["north"].wait_for_chunk(0)
+    proxy.refuse()
+    engine.add("south", url)
+    report = loading.result(_DONE_S)
+    assert report.error is None
+    assert set(_hosts_of_chunks(database).values()) == {"south"}
+    assert_accounted(database, EVENTS, rows)
+
+
+@pytest.mark.parametrize("what", ["code", "contract", "database", "no URL"])
+def test_a_host_that_is_not_like_the_head_is_refused_with_the_reason(
+    database: str,
+    tmp_path: Path,
+    engine: ProcessHosts,
+    begin: Begin,
+    monkeypatch: pytest.MonkeyPatch,
+    what: str,
+) -> None:
+    said = {
+        "code": "it runs other code than the head: polars",
+        "contract": "table events: its row model or transform is another one there",
+        "database": "its ROWLEDGER_DATABASE_URL leads to another server or database than the head's",
+        "no URL": "ROWLEDGER_DATABASE_URL is not set there",
+    }[what]
+    if what == "code":
+        monkeypatch.setattr("rowledger.hosts.code_versions", lambda: {**code_versions(), "polars": "1.0"})
+    if what == "contract":
+        monkeypatch.setattr("rowledger.hosts.contract_digest", lambda _spec: "another")
+    parts = urlsplit(database)
+    elsewhere = {"database": urlunsplit(parts._replace(path="/postgres")), "no URL": ""}
+    engine.add("north", {"ROWLEDGER_DATABASE_URL": elsewhere.get(what, database)})
+    write_source(tmp_path, "events", DAY, events(100))
+    report = begin(EVENTS, DAY, start_timeout_s=5).result(_DONE_S)
+    assert isinstance(report.error, HostsUnavailable)
+    assert f"host north: {said}" in str(report.error)
+    assert fetch_value(database, "select count(*) from rowledger.incident where kind = 'host_refused'") == 1
+
+
+def test_a_run_that_loses_more_hosts_than_it_may_fails_and_a_rerun_goes_on(
+    database: str, tmp_path: Path, engine: ProcessHosts, begin: Begin, url: dict[str, str]
+) -> None:
+    engine.add("north", {**url, "ROWLEDGER_FAILPOINTS": "mid_copy=sleep@chunk=3"})
+    rows = events(600)
+    write_source(tmp_path, "events", DAY, rows)
+    loading = begin(EVENTS, DAY, hosts_lost_max=0)
+    wait_until(lambda: (fetch_value(database, _COMMITTED) or 0) >= 3, "chunks commit")
+    engine["north"].wait_for_chunk(3)
+    engine["north"].kill()
+    report = loading.result(_DONE_S)
+    assert isinstance(report.error, HostsUnavailable)
+    assert "1 host lost in this run, hosts_lost_max is 0" in str(report.error)
+    engine.hosts.pop("north")
+    engine.add("south", url)
+    report = begin(EVENTS, DAY, busy_wait_s=10).result(_DONE_S)
+    assert report.error is None
+    assert report.resumed
+    assert_accounted(database, EVENTS, rows)
+
+
+def test_a_run_without_any_host_fails_with_what_to_do(tmp_path: Path, engine: ProcessHosts, begin: Begin) -> None:
+    assert not engine.hosts
+    write_source(tmp_path, "events", DAY, events(100))
+    report = begin(EVENTS, DAY, start_timeout_s=1).result(_DONE_S)
+    assert isinstance(report.error, HostsUnavailable)
+    assert "the engine had no host for 1 s (start_timeout_s)" in str(report.error)
+
+
+def test_a_worker_s_death_is_the_host_s_own_matter_and_counts_for_the_run(
+    database: str, tmp_path: Path, engine: ProcessHosts, begin: Begin, url: dict[str, str]
+) -> None:
+    engine.add("north", {**url, "ROWLEDGER_FAILPOINTS": "mid_copy=sigkill@chunk=2,attempt=1"})
+    rows = events(600)
+    write_source(tmp_path, "events", DAY, rows)
+    report = begin(EVENTS, DAY, respawns_max=1).result(_DONE_S)
+    assert report.error is None
+    (death,) = report.deaths
+    assert (death.kind, death.host, death.chunk_no, death.exit_code) == ("signal", "north", 2, -9)
+    assert_accounted(database, EVENTS, rows)
+
+
+def test_the_deaths_of_all_hosts_together_are_held_against_the_respawn_budget(
+    tmp_path: Path, engine: ProcessHosts, begin: Begin, url: dict[str, str]
+) -> None:
+    killing = {**url, "ROWLEDGER_FAILPOINTS": "mid_copy=sigkill@attempt=1"}
+    engine.add("north", killing)
+    engine.add("south", killing)
+    write_source(tmp_path, "events", DAY, events(3_000))
+    report = begin(EVENTS, DAY, respawns_max=5, workers=2).result(_DONE_S)
+    assert isinstance(report.error, PoolBroken)
+    assert "respawn budget is 5" in str(report.error)
+
+
+def test_a_host_that_comes_later_gets_chunks_and_one_that_goes_loses_them(
+    database: str, tmp_path: Path, engine: ProcessHosts, begin: Begin, proxy: Proxy
+) -> None:
+    slow = {"ROWLEDGER_DATABASE_URL": proxy.url}
+    proxy.throttle(lambda session: 20_000 if "worker" in session else None)
+    engine.add("north", slow)
+    rows = events(3_000)
+    write_source(tmp_path, "events", DAY, rows)
+    loading = begin(EVENTS, DAY)
+    engine["north"].wait_for_chunk(1)
+    engine.add("south", slow)
+    wait_until(lambda: "south" in _hosts_of_chunks(database).values(), "the new host commits a chunk")
+    engine.remove("north")
+    proxy.throttle(lambda _session: None)
+    report = loading.result(_DONE_S)
+    assert report.error is None
+    assert set(_hosts_of_chunks(database).values()) == {"north", "south"}
+    assert_accounted(database, EVENTS, rows)
+
+
+def test_no_process_is_left_when_a_run_fails_while_hosts_are_at_work(
+    tmp_path: Path, engine: ProcessHosts, begin: Begin, url: dict[str, str]
+) -> None:
+    engine.add("north", {**url, "ROWLEDGER_FAILPOINTS": "before_commit=raise@chunk=3;mid_copy=sleep@chunk=2"})
+    write_source(tmp_path, "events", DAY, events(600))
+    loading = begin(EVENTS, DAY, workers=2)
+    engine["north"].wait_for_chunk(3)
+    processes = engine["north"].processes()
+    assert "failpoint" in str(loading.result(_DONE_S).error)
+    assert not psutil.wait_procs(processes, timeout=10)[1]
+
+
+def _wait_for_sessions(database: str, pattern: str, count: int) -> None:
+    wait_until(
+        lambda: (
+            (
+                fetch_value(database, "select count(*) from pg_stat_activity where application_name like $1", pattern)
+                or 0
+            )
+            >= count
+        ),
+        f"{count} sessions like {pattern}",
+    )
