@@ -211,9 +211,9 @@ def test_a_run_that_loses_more_hosts_than_it_may_fails_and_a_rerun_goes_on(
 def test_a_run_without_any_host_fails_with_what_to_do(tmp_path: Path, engine: ProcessHosts, begin: Begin) -> None:
     assert not engine.hosts
     write_source(tmp_path, "events", DAY, events(100))
-    report = begin(EVENTS, DAY, start_timeout_s=1).result(_DONE_S)
+    report = begin(EVENTS, DAY, start_timeout_s=8).result(_DONE_S)
     assert isinstance(report.error, HostsUnavailable)
-    assert "the engine had no host for 1 s (start_timeout_s)" in str(report.error)
+    assert "the engine had no host for 8 s (start_timeout_s)" in str(report.error)
 
 
 def test_a_worker_s_death_is_the_host_s_own_matter_and_counts_for_the_run(
