@@ -203,7 +203,10 @@ class WriterSettings(BaseModel):
         default=256, ge=16, le=65_536, description="Open descriptors at which a worker is replaced after its chunk."
     )
     lease_s: float = Field(
-        default=10, gt=0, le=300, description="Seconds a silent run keeps its partitions before another may take over."
+        default=10,
+        gt=0,
+        le=300,
+        description="Seconds a silent run keeps its partitions and its locks before another may take them over.",
     )
     busy_wait_s: float = Field(
         default=30, ge=0, le=3_600, description="Seconds to wait for another run that is loading the same partition."

@@ -43,15 +43,19 @@ def start(
     host: Host | None = None,
     **writer: object,
 ) -> subprocess.Popen[str]:
-    """Start the process, by way of the prefix's program, on a host if one is given; its output can be read from `stdout`."""
+    """Start the process, by way of the prefix's program, on a host if one is given; its output can be read from `stdout`.
+
+    A host has a ROWLEDGER_HOME of its own.
+    """
     arguments = [spec.as_json(), str(landing), ",".join(keys), json.dumps({**FAST, **writer})]
     start_process = subprocess.Popen if host is None else host.run
+    home = {} if host is None else {"ROWLEDGER_HOME": str(landing.parent / f"home-of-{host.name}")}
     return start_process(
         [*prefix, sys.executable, "-m", __name__, *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env=child_environment(ROWLEDGER_DATABASE_URL=database, ROWLEDGER_FAILPOINTS=failpoints),
+        env=child_environment(ROWLEDGER_DATABASE_URL=database, ROWLEDGER_FAILPOINTS=failpoints, **home),
         start_new_session=True,  # so that a signal to the whole group, as from a terminal, does not reach the tests
     )
 

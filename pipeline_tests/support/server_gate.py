@@ -11,7 +11,7 @@ from typing import Self
 
 import psycopg2
 
-from pipeline_tests.support.database import fetch, fetch_value
+from pipeline_tests.support.database import fetch
 from pipeline_tests.support.waiting import wait_until
 
 __all__ = ["Gate", "Where", "gate"]
@@ -71,8 +71,11 @@ class Gate:
 
     def waiting(self) -> int | None:
         """The backend that waits at the gate."""
-        found: int | None = fetch_value(self._database, _WAITERS)
-        return found
+        return next(iter(self.all_waiting()), None)
+
+    def all_waiting(self) -> list[int]:
+        """The backends that wait at the gate."""
+        return [row[0] for row in fetch(self._database, _WAITERS)]
 
     def wait(self) -> int:
         """Until a backend has come to the gate, which is returned."""

@@ -75,7 +75,10 @@ class SupervisorSessions:
         """
         settings = self._settings
         time_s = settings.statement_timeout_s * 2
-        limits = transaction_limits(settings, idle_timeout_s=time_s, durable=durable, lock_timeout_s=lock_timeout_s)
+        # A run that stands still in mid-publish would keep the target's lock from runs on other hosts. One that is alive pauses
+        # between two statements only to try a lock again.
+        idle_s = max(settings.lease_s, 2 * settings.retry_max_s)
+        limits = transaction_limits(settings, idle_timeout_s=idle_s, durable=durable, lock_timeout_s=lock_timeout_s)
 
         async def attempt() -> T:
             await self._gate.passed()
