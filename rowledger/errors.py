@@ -104,12 +104,14 @@ class SourceError(RowledgerError):
 class ProducerTerminated(SourceError):
     """The process that reads a source died or was killed. Its incident has its last output; fix the cause, then rerun.
 
-    `cause` is an incident kind. `exit_code` is minus the signal's number where a signal ended the process.
+    `cause` is an incident kind. `exit_code` is minus the signal's number where a signal ended the process. `host` names the
+    machine that it was on.
     """
 
-    def __init__(self, message: str, *, pid: int, exit_code: int | None, cause: str) -> None:
+    def __init__(self, message: str, *, pid: int, exit_code: int | None, cause: str, host: str = "") -> None:
         super().__init__(message)
         self.pid = pid
+        self.host = host
         self.exit_code = exit_code
         self.cause = cause
 
@@ -207,8 +209,8 @@ class ChunkFailed(RowledgerError):
 class WorkerTerminated(ChunkFailed):
     """A chunk cost as many workers as it may. Read the incidents and the workers' last output, fix the cause, rerun.
 
-    `pid`, `exit_code` (minus the signal's number where a signal ended it), `cause` (an incident kind) and `summary` are the
-    last worker's.
+    `pid`, `host` (its machine's name), `exit_code` (minus the signal's number where a signal ended it), `cause` (an incident
+    kind) and `summary` are the last worker's.
     """
 
     def __init__(
@@ -219,12 +221,14 @@ class WorkerTerminated(ChunkFailed):
         exit_code: int | None,
         cause: str,
         summary: str,
+        host: str = "",
         partition_key: str | None = None,
         chunk_no: int | None = None,
         worker_traceback: str = "",
     ) -> None:
         super().__init__(message, partition_key=partition_key, chunk_no=chunk_no, worker_traceback=worker_traceback)
         self.pid = pid
+        self.host = host
         self.exit_code = exit_code
         self.cause = cause
         self.summary = summary

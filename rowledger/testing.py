@@ -242,7 +242,7 @@ def assert_balanced(report: PartitionReport) -> None:
         told.append(f"not published: {type(report.error).__name__}: {report.error}")
     told += [f"check {check.name} failed: {check.summary}" for check in report.checks if not check.passed]
     told += [f"refused: {cause}" for cause in report.refusals[:_CAUSES_SHOWN]]
-    told += [f"worker {death.pid}: {death.summary}" for death in report.deaths[:_CAUSES_SHOWN]]
+    told += [f"worker {death.pid} on {death.host}: {death.summary}" for death in report.deaths[:_CAUSES_SHOWN]]
     raise AssertionError("\n  ".join(told))
 
 

@@ -13,7 +13,7 @@ from pipeline_tests.support.database import fetch_value
 from pipeline_tests.support.partitions import partition_of
 from pipeline_tests.support.tables import DAY, EVENTS, events, write_source
 from rowledger.errors import DeadLetterBudgetSpent, RowledgerError
-from rowledger.ledger import Check, CheckName, PartitionReport, RowCounts
+from rowledger.ledger import Check, CheckName, Incident, IncidentKind, PartitionReport, RowCounts
 from rowledger.testing import assert_balanced, load_and_report, refused_rows
 
 _CHECKOUT = Path(__file__).parents[2]
@@ -132,12 +132,14 @@ def test_a_load_that_does_not_balance_fails_with_its_figures() -> None:
     )
     assert_balanced(balanced)
     assert_balanced(replace(balanced, counts=RowCounts(10, 9, 2, 1, 2)))
+    death = Incident(IncidentKind.SIGNAL, 17, -9, "all", 0, 1, "ended by SIGKILL", host="node-3")
     failed = Check(CheckName.ROW_BALANCE, passed=False, summary="198 rows are missing")
     with pytest.raises(AssertionError) as caught:
-        assert_balanced(replace(balanced, counts=RowCounts(10, 6, 2, 1, 0), checks=(failed,)))
+        assert_balanced(replace(balanced, counts=RowCounts(10, 6, 2, 1, 0), checks=(failed,), incidents=(death,)))
     assert str(caught.value).splitlines() == [
         "table t, partition all: 10 enqueued + 0 added, 6 written + 2 dead-lettered + 1 filtered, 1 missing",
         "  check every_row_accounted_for failed: 198 rows are missing",
+        "  worker 17 on node-3: ended by SIGKILL",
     ]
     with pytest.raises(AssertionError, match="not published: DeadLetterBudgetSpent: 3 rows refused"):
         assert_balanced(replace(balanced, error=DeadLetterBudgetSpent("3 rows refused")))

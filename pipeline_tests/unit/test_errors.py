@@ -18,6 +18,7 @@ _CLASSES = [
 
 _DEATH = {
     "pid": 77,
+    "host": "node-3",
     "exit_code": -9,
     "cause": "signal",
     "summary": "ended by SIGKILL",
@@ -53,7 +54,7 @@ def test_the_first_paragraph_says_what_is_true_of_one_partition_among_others_and
 def test_a_terminated_worker_is_a_failed_chunk_and_names_the_signal() -> None:
     copy = pickle.loads(pickle.dumps(WorkerTerminated("chunk 3", **_DEATH)))
     assert isinstance(copy, ChunkFailed)
-    assert (copy.signal, copy.chunk_no, copy.worker_traceback) == (9, 3, "Traceback …")
+    assert (copy.signal, copy.chunk_no, copy.worker_traceback, copy.host) == (9, 3, "Traceback …", "node-3")
     assert WorkerTerminated("chunk 3", **{**_DEATH, "exit_code": 1}).signal is None
 
 

@@ -25,6 +25,7 @@ from rowledger.ledger import (
     short_names,
     told_rows,
 )
+from rowledger.machine import ProcessIdentity
 
 __all__ = [
     "counted_letters",
@@ -119,6 +120,11 @@ def _told_source(letter: KeptDeadLetter) -> str:
     return f"row {letter.source_row} of {letter.source} ({ROWS_COUNT_FROM_0})"
 
 
+def _worker(letter: KeptDeadLetter) -> str:
+    host = letter.worker_host
+    return str(letter.worker_pid if host is None else ProcessIdentity(letter.worker_pid, host))
+
+
 def print_dead_letter(shown: Shown) -> None:
     """Print all that is known of one dead letter."""
     letter = shown.letter
@@ -132,7 +138,7 @@ def print_dead_letter(shown: Shown) -> None:
         "column": letter.column_name,
         "SQLSTATE": letter.sqlstate,
         "constraint": letter.constraint_name,
-        "refused": f"{plain(letter.recorded_at)}, attempt {letter.attempt}, worker {letter.worker_pid}",
+        "refused": f"{plain(letter.recorded_at)}, attempt {letter.attempt}, worker {_worker(letter)}",
         "replays": letter.replays,
         f"payload ({letter.payload_of})": shown.payload,
         "edited": shown.corrected_payload,

@@ -28,7 +28,7 @@ COMMANDS = {
         "rowledger.cli.dead_letters:dead_letters",
         "Rows that were refused, and how they are brought back.",
     ),
-    "incidents": ("rowledger.cli.status:incidents", "Workers that died, with pid, cause and chunk."),
+    "incidents": ("rowledger.cli.status:incidents", "Workers that died, with host, pid, cause and chunk."),
     "check": ("rowledger.cli.check:check", "Check table specs, and on request their sources and targets."),
     "infer": ("rowledger.cli.infer:infer", "Write the row model and the table spec that fit a file."),
     "prune": ("rowledger.cli.prune:prune", "Delete old ledger entries of replaced and failed loads."),

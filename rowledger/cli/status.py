@@ -25,6 +25,7 @@ from rowledger.ledger import (
     read_status,
 )
 from rowledger.postgres import existing_url
+from rowledger.settings import host_name
 
 __all__ = ["incidents", "print_balance", "status"]
 
@@ -70,7 +71,7 @@ def status(
         ctx.exit(1)
 
 
-@click.command(short_help="Workers that died, with pid, cause and chunk.")
+@click.command(short_help="Workers that died, with host, pid, cause and chunk.")
 @ANY_TABLE
 @PARTITIONS
 @click.option("--all-loads", is_flag=True, help="Those of earlier loads too, which a later load has made good or will.")
@@ -161,7 +162,10 @@ def _attempt(latest: Attempt) -> str:
 
 
 def print_incidents(incidents: Sequence[KeptIncident]) -> None:
-    """Print incidents as a table. On a narrow terminal times are shorter, and runs, exit codes and attempts are left out."""
+    """Print incidents as a table, with hosts where there are others than this one.
+
+    On a narrow terminal times are shorter, and runs, exit codes and attempts are left out.
+    """
     page = console()
     page.print(_incident_table(incidents, narrow=page.width < _INCIDENTS_WIDTH_MIN))
 
@@ -174,6 +178,7 @@ def _incident_table(incidents: Sequence[KeptIncident], *, narrow: bool = False) 
         "run": [_short(incident.run_id) for incident in incidents],
         "table": [incident.table for incident in incidents],
         "partition": [incident.partition_key for incident in incidents],
+        "host": [incident.host for incident in incidents],
         "pid": [incident.pid for incident in incidents],
         "kind": [incident.kind for incident in incidents],
         "exit code": [incident.exit_code for incident in incidents],
@@ -184,6 +189,8 @@ def _incident_table(incidents: Sequence[KeptIncident], *, narrow: bool = False) 
     left_out = {"run", "exit code", "attempt"} if narrow else set()
     if len(set(columns["table"])) == 1:
         left_out.add("table")
+    if set(columns["host"]) == {host_name()}:
+        left_out.add("host")
     shown = Table(title="incidents", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     named = {name: facts for name, facts in columns.items() if name not in left_out}
     for name in named:

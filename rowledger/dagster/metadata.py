@@ -3,7 +3,6 @@
 Figures are plain ints and floats, because the UI plots nothing else.
 """
 
-import platform
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from textwrap import shorten
@@ -163,14 +162,12 @@ def _counts(counts: RowCounts) -> dict[str, int]:
 
 def _crash(death: Incident) -> Record:
     """A worker that died, as a record: Dagster's tables have no null."""
-    return {
-        "host": platform.node(),
-        **{name: "" if value is None else value for name, value in _incident(death).items()},
-    }
+    return {name: "" if value is None else value for name, value in _incident(death).items()}
 
 
 def _incident(incident: Incident) -> dict[str, int | str | None]:
     return {
+        "host": incident.host,
         "pid": incident.pid,
         "exit_code": incident.exit_code,
         "cause": incident.kind.value,

@@ -42,7 +42,8 @@ _CHANGES = {
 class KeptDeadLetter:
     """A dead letter without its row. `stage`, `reason` and the fields after them are those of the last refusal.
 
-    `row_no` counts rows in the partition, `source_row` in `source`.
+    `row_no` counts rows in the partition, `source_row` in `source`. `worker_host` is None where the row was refused before
+    hosts were recorded.
     """
 
     dead_letter_id: int
@@ -58,6 +59,7 @@ class KeptDeadLetter:
     revision: int
     replays: int
     worker_pid: int
+    worker_host: str | None
     attempt: int
     payload_of: str
     recorded_at: datetime

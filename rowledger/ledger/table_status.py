@@ -17,12 +17,13 @@ __all__ = ["KeptIncident", "read_incidents", "read_known_tables", "read_status",
 
 @dataclass(frozen=True, slots=True)
 class KeptIncident:
-    """What a guard noticed during a load of a partition, mostly the death of a worker."""
+    """What a guard noticed during a load of a partition, mostly the death of a worker; `pid` is a process of `host`."""
 
     table: str
     partition_key: str
     kind: str
     pid: int
+    host: str
     exit_code: int | None
     chunk_no: int | None
     attempt: int

@@ -30,10 +30,9 @@ class Host:
         """The machine of this process, as the host of a run that it has begun."""
         return cls(host_name())
 
-    @property
-    def is_own(self) -> bool:
-        """Whether the run's own process is on it."""
-        return self.number == 0
+    def told(self, pid: int) -> str:
+        """A pid on this host as the run's log and errors say it: `4711`, or `4711 on node-3` beyond the run's own host."""
+        return f"{pid} on {self.name}" if self.number else str(pid)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,3 +46,6 @@ class ProcessIdentity:
     def this(cls, host: Host | None = None) -> Self:
         """The calling process, on its host as the run knows it."""
         return cls(os.getpid(), (host or Host.this()).name)
+
+    def __str__(self) -> str:
+        return f"{self.pid} on {self.host}"

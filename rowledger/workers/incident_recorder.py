@@ -71,7 +71,7 @@ class IncidentRecorder:
                     ),
                 )
         except Exception as error:  # noqa: BLE001 - whatever it is, it must not fail the job
-            lost = f"incident {incident.kind} of pid {incident.pid} is not in the ledger"
+            lost = f"incident {incident.kind} of pid {incident.pid} on {incident.host} is not in the ledger"
             self._log(logging.WARNING, f"{lost}: {summarize(error)}")
 
     async def record_of_run(self, kind: IncidentKind, summary: str) -> None:

@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator
 from rowledger.counted import counted
 from rowledger.errors import ProducerTerminated, SourceError
 from rowledger.ledger import IncidentKind
+from rowledger.machine import Host
 from rowledger.spec import ChunkDescriptor
 from rowledger.workers.child_process import ChildDied
 from rowledger.workers.guards import over_soft_limit
@@ -67,7 +68,7 @@ class Producers:
             except ChildDied as death:
                 attempts_max = self._workforce.limits.chunk_attempts_max
                 if not may_repeat or death.kind not in _MAY_BE_CHANCE or work.attempt >= attempts_max:
-                    raise _terminated(death) from None
+                    raise _terminated(death, self._workforce.host) from None
                 work = work.again()
             else:
                 return
@@ -105,7 +106,9 @@ class Producers:
             self._idle.append(producer)
             return
         told = over_soft_limit(producer.rss_bytes, self._workforce.limits)
-        self._workforce.log(logging.INFO, f"producer {producer.pid} is not used again: it {told}")
+        self._workforce.log(
+            logging.INFO, f"producer {self._workforce.host.told(producer.pid)} is not used again: it {told}"
+        )
         await self._workforce.retire(producer)
 
 
@@ -118,14 +121,15 @@ def _require_same(before: ChunkDescriptor, again: ChunkDescriptor) -> None:
         )
 
 
-def _terminated(death: ChildDied) -> ProducerTerminated:
+def _terminated(death: ChildDied, host: Host) -> ProducerTerminated:
     remedy = {
         IncidentKind.MEMORY_LIMIT: "have it yield less at a time, or raise rss_hard_limit_bytes",
         IncidentKind.STALL: "see what it waits for",
     }.get(death.kind, "look at its last output (`rowledger incidents`)")
     return ProducerTerminated(
-        f"the process that reads the source (pid {death.pid}) {death.summary}; {remedy}, then rerun",
+        f"the process that reads the source (pid {host.told(death.pid)}) {death.summary}; {remedy}, then rerun",
         pid=death.pid,
+        host=host.name,
         exit_code=death.exit_code,
         cause=death.kind,
     )

@@ -14,6 +14,7 @@ from typing import Never, TypeVar, cast
 from rowledger.chunk import Job, PlanJob
 from rowledger.errors import ChunkFailed, ChunkTimedOut, DatabaseUnavailable, WorkerTerminated
 from rowledger.ledger import ChunkOutcome, Failed, FailureKind, IncidentKind
+from rowledger.machine import Host
 from rowledger.workers.child_process import ChildDied
 from rowledger.workers.crash_search import A_ROW_MAY_DO_IT, DEATHS_OF_ONE_ROW, find_crashing_rows
 from rowledger.workers.handle import WorkerHandle
@@ -97,7 +98,7 @@ class Slot:
                 isinstance(job, PlanJob) and death.kind in _TOO_SLOW
             )  # it has had all the time that planning may take
             if spent == attempts_max or is_hopeless:
-                _give_up(attempt, death, pid)
+                _give_up(attempt, death, pid, workforce.host)
         raise AssertionError("there is at least one attempt")
 
     async def _attempt(self, job: Job | PlanJob) -> tuple[ChunkOutcome, int]:
@@ -191,7 +192,7 @@ class Slot:
             return
         kind, reason = due
         worker = self._take_worker()
-        self._workforce.log(logging.INFO, f"worker {worker.pid} is replaced: it {reason}")
+        self._workforce.log(logging.INFO, f"worker {self._workforce.host.told(worker.pid)} is replaced: it {reason}")
         await self._workforce.retire(worker)
         await self._notice(job, kind, worker.pid, reason)
 
@@ -210,13 +211,14 @@ class Slot:
         return cast("_Any", job.numbered(self._attempts))
 
 
-def _give_up(job: Job | PlanJob, death: ChildDied, pid: int) -> Never:
+def _give_up(job: Job | PlanJob, death: ChildDied, pid: int, host: Host) -> Never:
     too_slow = death.kind in _TOO_SLOW
     kind = ChunkTimedOut if too_slow else WorkerTerminated
     raise kind(
         f"{job.name}: {job.attempt} workers {'were too slow for' if too_slow else 'died on'} it, "
-        f"the last one (pid {pid}) {death.summary}; {job.resumption}",
+        f"the last one (pid {host.told(pid)}) {death.summary}; {job.resumption}",
         pid=pid,
+        host=host.name,
         exit_code=death.exit_code,
         cause=death.kind,
         summary=death.summary,

@@ -129,7 +129,9 @@ class Workforce:
         self._forget(child)
         self.deaths += 1
         where = f"{work.name}, attempt {work.attempt}" if work else "idle"
-        self.log(logging.ERROR, f"{child.role} {child.pid} died ({where}): {death.kind}: {death.summary}")
+        self.log(
+            logging.ERROR, f"{child.role} {self.host.told(child.pid)} died ({where}): {death.kind}: {death.summary}"
+        )
         incident = incident_at(
             work, death.kind, child.pid, death.summary, death.exit_code, death.stderr_tail, host=self.host.name
         )
@@ -140,8 +142,8 @@ class Workforce:
         if self.charged_deaths > self.limits.respawns_max and self.broken is None:
             self.broken = PoolBroken(
                 f"{self.charged_deaths} workers died in this {self._activity}, the respawn budget is "
-                f"{self.limits.respawns_max}; the last one {death.summary}. Look at `rowledger incidents --table TABLE`, "
-                f"fix the cause, {self._activity.again}"
+                f"{self.limits.respawns_max}; the last one (pid {self.host.told(child.pid)}) {death.summary}. Look at "
+                f"`rowledger incidents --table TABLE`, fix the cause, {self._activity.again}"
             )
             spent = incident_at(work, IncidentKind.RESPAWN_BUDGET, os.getpid(), str(self.broken), host=self.host.name)
             await self.notice(spent, work, None)

@@ -3,8 +3,8 @@
 -- which is this one.
 -- Without $8 only those of published loads and of each partition's latest load, unless they are named by their ids ($7).
 select letter.dead_letter_id, load.load_id, load.target, load.partition_key, load.state as load_state, letter.row_no, letter.part,
-    letter.source, letter.source_row, letter.state, letter.revision, letter.replays, letter.worker_pid, letter.attempt,
-    letter.payload_of, letter.recorded_at, letter.corrected_payload is not null as is_edited,
+    letter.source, letter.source_row, letter.state, letter.revision, letter.replays, letter.worker_pid,
+    letter.worker_host, letter.attempt, letter.payload_of, letter.recorded_at, letter.corrected_payload is not null as is_edited,
     octet_length(coalesce(letter.corrected_payload, letter.payload)::text) as payload_bytes,
     found.stage, found.reason, found.sqlstate, found.constraint_name, found.column_name
 from rowledger.dead_letter as letter

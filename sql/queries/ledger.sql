@@ -27,7 +27,7 @@ select
         select from pg_stat_activity as activity
         -- The start of another role's session is hidden from those without pg_read_all_stats.
         where activity.pid = lease.backend_pid and coalesce(activity.backend_start, lease.backend_start) = lease.backend_start
-            or activity.application_name like 'rowledger % of ' || replace(lease.holder::text, '-', '')
+            or activity.application_name like 'rowledger % of ' || replace(lease.holder::text, '-', '') || '%'
     ) as has_session
 from rowledger.load
 left join rowledger.lease using (load_id)

@@ -53,7 +53,7 @@ select
     exists (
         select from rowledger.lease
         join pg_stat_activity as activity
-            on activity.application_name like 'rowledger % of ' || replace(lease.holder::text, '-', '')
+            on activity.application_name like 'rowledger % of ' || replace(lease.holder::text, '-', '') || '%'
                 or activity.pid = lease.backend_pid and activity.backend_start = lease.backend_start
         where lease.load_id = latest_load.load_id
     ) as is_worked_on,
@@ -131,7 +131,7 @@ select distinct on (incident.incident_id)
         when min(listed.table_name) over of_incident = max(listed.table_name) over of_incident then listed.table_name else '-'
     end as "table",
     case when incident.load_id is null then '-' else listed.partition_key end as partition_key,
-    incident.kind, incident.pid, incident.exit_code, incident.chunk_no, incident.attempt, incident.summary,
+    incident.kind, incident.pid, incident.host, incident.exit_code, incident.chunk_no, incident.attempt, incident.summary,
     incident.detected_at, incident.run_id
 from rowledger.incident
 join (

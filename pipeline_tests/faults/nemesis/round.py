@@ -275,7 +275,7 @@ class Round:
             is_told = any(death.pid == kill.pid for death in run.deaths())
             if is_told:
                 log = "\n".join(line for _, line in run.lines)
-                excused = striker.crashes or f"worker {kill.pid}'s death is not in the ledger" in log
+                excused = striker.crashes or re.search(rf"of pid {kill.pid} on \S+ is not in the ledger", log)
                 if run.exit_code in {0, 1} and kill.pid not in recorded and not excused:
                     self._find(f"worker {kill.pid} of {run.name} died, and the ledger has no incident of it")
                 continue

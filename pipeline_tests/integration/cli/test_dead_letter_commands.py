@@ -1,6 +1,7 @@
 """`rowledger dead-letters`, as a person with a pager meets it."""
 
 import json
+import socket
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -146,8 +147,14 @@ def test_a_letter_is_shown_with_its_history(database: str, run: Run) -> None:
     assert f"dead letter       {number}, open, revision 2" in shown.output
     assert '"code": "far too hush"' in shown.output
     assert ": the column is wider now" in shown.output
+    worker = f"worker {fetch_value(database, 'select worker_pid from rowledger.dead_letter limit 1')}"
+    assert f"attempt 1, {worker} on {socket.gethostname()}\n" in shown.output
     facts = json.loads(run("show", number, "--json").output)
     assert [event["state"] for event in facts["events"]] == ["corrected", "open"]
+    listed = json.loads(run("list", "--table", "events", "--id", number, "--json").output)
+    assert [letter["worker_host"] for letter in (*listed, facts)] == [socket.gethostname()] * 2
+    fetch(database, "update rowledger.dead_letter set worker_host = null")  # as in the ledger of an earlier Rowledger
+    assert f"attempt 1, {worker}\n" in run("show", number).output
     missing = run("show", 999_999)
     assert (missing.exit_code, "there is no dead letter 999999" in missing.output) == (1, True)
 

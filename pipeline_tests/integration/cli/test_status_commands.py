@@ -322,6 +322,25 @@ def test_a_spent_budget_is_an_incident_of_its_own_partition_until_a_later_load(
     assert run("incidents", "--all-loads", "--partition", DAY).output == f"partition {DAY}: no load has incidents\n"
 
 
+def test_incidents_name_their_hosts_where_these_are_not_this_one(
+    database: str, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ROWLEDGER_HOST_NAME", "node-1")
+    write_source(tmp_path, "events", DAY, events(20))
+    set_failpoints(monkeypatch, "before_commit=exit0@attempt=1")
+    assert load_one(database, EVENTS, tmp_path, DAY).error is None
+    assert [found["host"] for found in json.loads(run("incidents", "--json").stdout)] == ["node-1"]
+    assert "host" not in run("incidents").output.split()
+    fetch(
+        database,
+        "insert into rowledger.incident (load_id, attempt, kind, pid, host, summary) "
+        "select load_id, 1, 'host_lost', 17, 'node-3', 'x' from rowledger.load",
+    )
+    shown = run("incidents").output
+    assert {"host", "node-1", "node-3"} <= set(shown.split())
+    assert [row.latest.worker_deaths for row in read_status(database)] == [2], "a worker on a lost host is lost"
+
+
 def test_incidents_are_those_of_all_tables_unless_one_is_named(
     database: str, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

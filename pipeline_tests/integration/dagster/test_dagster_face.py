@@ -1,7 +1,6 @@
 """What Dagster makes of a load's reports: colours, events, metadata and messages. The load itself is played."""
 
 import logging
-import platform
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -45,8 +44,16 @@ pytestmark = [
 
 DAYS = ("2013-01-01", "2013-01-02", "2013-01-03")
 KILLED = Incident(
-    IncidentKind.SIGNAL, pid=4711, exit_code=-9, partition_key=DAYS[0], chunk_no=3, attempt=1, summary="x"
+    IncidentKind.SIGNAL,
+    pid=4711,
+    exit_code=-9,
+    partition_key=DAYS[0],
+    chunk_no=3,
+    attempt=1,
+    summary="x",
+    host="node-3",
 )
+REPLACED = replace(KILLED, kind=IncidentKind.MEMORY_RECYCLE, pid=4712, exit_code=None, host="node-4")
 
 
 class Whole(BaseModel):
@@ -72,7 +79,7 @@ def load(monkeypatch: pytest.MonkeyPatch, instance: dg.DagsterInstance) -> Playe
 
 
 def test_a_published_partition_is_materialized_with_plain_numbers(load: PlayedLoad) -> None:
-    load.reports[DAYS[0]] = published(DAYS[0], incidents=(KILLED,))
+    load.reports[DAYS[0]] = published(DAYS[0], incidents=(KILLED, REPLACED))
 
     result = load.run(days=DAYS[:1])
 
@@ -80,6 +87,7 @@ def test_a_published_partition_is_materialized_with_plain_numbers(load: PlayedLo
     metadata = result.materialized[DAYS[0]]
     assert metadata["crashed_pids"] == [
         {
+            "host": "node-3",
             "pid": 4711,
             "exit_code": -9,
             "cause": "signal",
@@ -94,7 +102,7 @@ def test_a_published_partition_is_materialized_with_plain_numbers(load: PlayedLo
         "written_rows": 840,
         "dead_lettered_rows": 2,
         "crashed_workers": 1,
-        "guard_incidents": 0,
+        "guard_incidents": 1,
         "retries": 1,
         "chunks": 1,
         "rows_per_second": 1680.0,
@@ -106,7 +114,8 @@ def test_a_published_partition_is_materialized_with_plain_numbers(load: PlayedLo
     assert {type(metadata[key]) for key in figures} == {int, float}
     assert metadata["load_id"] == "7", "which the UI does not plot"
     (crash,) = metadata["crashes"].records
-    assert crash.data == {"host": platform.node(), **metadata["crashed_pids"][0]}
+    assert crash.data == metadata["crashed_pids"][0]
+    assert [(other["host"], other["pid"]) for other in metadata["guards"]] == [("node-4", 4712)]
     assert metadata["dead_letters_command"] == f"rowledger dead-letters list --table flights --partition {DAYS[0]}"
 
 

@@ -29,7 +29,11 @@ from rowledger.publish.verify import run_verify
 
 NEWEST = migrations()[-1].version
 RUN = "rowledger control of " + "a" * 32
-ON_A_HOST = ("rowledger control 12 of " + "a" * 32, "rowledger worker 12.4194304 of " + "a" * 32)
+ON_A_HOST_OR_BY_A_POOLER = (
+    RUN + " - 10.0.0.1:5432",
+    "rowledger control 12 of " + "a" * 32,
+    "rowledger worker 12.4194304 of " + "a" * 32,
+)
 
 
 def _make_ledger(url: str, newest: int) -> None:
@@ -83,7 +87,7 @@ def test_an_older_ledger_gets_checksums_and_keeps_its_loads(older_database: str,
     assert fetch_value(older_database, "select rowledger_version from rowledger.load") != ""
 
 
-@pytest.mark.parametrize("name", [RUN, *ON_A_HOST])
+@pytest.mark.parametrize("name", [RUN, *ON_A_HOST_OR_BY_A_POOLER])
 def test_an_upgrade_waits_for_a_run_that_is_at_work_and_names_it(older_database: str, name: str) -> None:
     async def upgrade() -> None:
         running = await asyncpg.connect(older_database, server_settings={"application_name": name})
@@ -149,7 +153,7 @@ def test_the_printed_script_quotes_a_role_as_it_is() -> None:
     assert 'to "it""s; drop table x; --";' in ledger_script(['it"s; drop table x; --'])
 
 
-@pytest.mark.parametrize("name", [RUN, *ON_A_HOST])
+@pytest.mark.parametrize("name", [RUN, *ON_A_HOST_OR_BY_A_POOLER])
 def test_a_script_refuses_to_upgrade_under_a_run(older_database: str, name: str) -> None:
     async def refused() -> str:
         running = await asyncpg.connect(older_database, server_settings={"application_name": name})

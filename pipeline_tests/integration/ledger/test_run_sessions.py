@@ -8,10 +8,13 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 import asyncpg
 import pytest
 
-from pipeline_tests.support.database import fetch_value
+from pipeline_tests.support.database import fetch, fetch_value, sessions
 from pipeline_tests.support.roles import Role, new_role
 from pipeline_tests.support.waiting import wait_until
+from rowledger.ledger.attempts import fetch_status
+from rowledger.ledger.loads import find_loading_load
 from rowledger.ledger.run_sessions import HostSession, terminate_host_sessions, terminate_sessions
+from rowledger.ledger.status import AttemptState
 from rowledger.postgres.session_names import session_name
 
 RUN, OTHER_RUN = uuid.uuid4(), uuid.uuid4()
@@ -118,5 +121,38 @@ def test_the_run_s_own_host_is_not_ended_by_a_number(database: str, host_no: int
             with pytest.raises(ValueError, match="1 to 99"):
                 await terminate_host_sessions(ours, RUN, host_no)
             await _require(database, gone=[], kept=kept)
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize(
+    "name",
+    [*OF_HOST, session_name("control", RUN.hex) + " - 10.0.0.1:5432"],
+    ids=["supervisor on a host", "worker on a host", "worker by a pooler", "supervisor by a pooler"],
+)
+def test_a_load_is_at_work_as_long_as_a_host_of_its_run_has_a_session(database: str, name: str) -> None:
+    fetch(
+        database,
+        "insert into rowledger.load (table_name, target, partition_key, manifest_digest, enqueued_rows, chunks) "
+        "values ('t', 'public.t', 'day', '', 0, 0)",
+    )
+    fetch(
+        database,
+        "insert into rowledger.lease (load_id, holder, holder_pid, holder_host, backend_pid, backend_start) "
+        "select load_id, $1, 1, 'head', 1, now() from rowledger.load",
+        RUN,
+    )
+
+    async def story() -> None:
+        async with _open(database, ["test"]) as (ours,):
+            for is_open in (True, False):
+                async with _open(database, [name] if is_open else []):
+                    found = await find_loading_load(ours, "public.t", "day")
+                    assert found is not None
+                    assert found.lease is not None
+                    assert found.lease.has_session is is_open
+                    (row,) = await fetch_status(ours, "t", None)
+                    assert row.latest.state is (AttemptState.LOADING if is_open else AttemptState.INTERRUPTED)
+                await asyncio.to_thread(wait_until, lambda: not sessions(database), "the session has ended")
 
     asyncio.run(story())
