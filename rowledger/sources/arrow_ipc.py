@@ -41,13 +41,14 @@ class ArrowFiles(PlannedFiles):
         description="Uncompressed bytes a record batch or a dictionary may declare. A worker holds one batch as a whole.",
     )
 
-    def _read_rows(self, descriptor: ChunkDescriptor) -> pl.DataFrame:
-        table = _read_table(Path(descriptor.path), descriptor.row_offset, descriptor.rows)
+    def _read_rows(self, descriptor: ChunkDescriptor, file: Path) -> pl.DataFrame:
+        table = _read_table(file, descriptor.row_offset, descriptor.rows, origin=descriptor.path)
         return frame_of(table, origin=descriptor.path)
 
     def _parts(self, file: SourceFile) -> tuple[list[FilePart], dict[str, str]]:
         """Rows and bytes of each record batch; raises SourceError for a file that exceeds a limit or cannot be read."""
-        schema, messages = _read_table(file.path, 0, 0).schema, _messages(file.path)
+        schema = _read_table(file.path, 0, 0, origin=file.origin).schema
+        messages = _messages(file.path, origin=file.origin)
         if (columns := sum(1 for field in schema for _ in arrow_types_in(field.type))) > self.columns_max:
             raise SourceError(f"{file.origin}: has {columns} columns, the limit is {self.columns_max} (columns_max)")
         for message in messages:
@@ -59,28 +60,28 @@ class ArrowFiles(PlannedFiles):
         return [FilePart(message.rows, message.data_bytes) for message in messages if message.kind is Kind.BATCH], {}
 
 
-def _messages(file: Path) -> list[Message]:
+def _messages(file: Path, *, origin: str) -> list[Message]:
     try:
         with file.open("rb") as stream:
             return read_messages(stream)
     except (OSError, NotArrowError) as error:
-        raise SourceError(f"{file}: {_unreadable(error)}") from None
+        raise SourceError(f"{origin}: {_unreadable(error)}") from None
 
 
-def _read_table(file: Path, offset: int, rows: int) -> pa.Table:
+def _read_table(file: Path, offset: int, rows: int, *, origin: str) -> pa.Table:
     """Rows `offset` to `offset + rows - 1`, or fewer at the end of the file.
 
     The batches with these rows are joined into a small stream: pyarrow reads a stream only from its beginning, and decodes
     every batch that it passes.
     """
-    needed, first = _needed(_messages(file), offset, rows)
+    needed, first = _needed(_messages(file, origin=origin), offset, rows)
     try:
         with file.open("rb") as stream:
             content = _schema_message(stream) + b"".join(_bytes_of(stream, message) for message in needed)
         table = pa.ipc.open_stream(pa.py_buffer(content + _END_OF_STREAM)).read_all()
         _require_sound(table)
     except (OSError, pa.ArrowException, ValueError) as error:
-        raise SourceError(f"{file}: {_unreadable(error)}") from None
+        raise SourceError(f"{origin}: {_unreadable(error)}") from None
     return table.slice(offset - first, rows)
 
 

@@ -1,6 +1,7 @@
 """Parquet files as a source: planned from their footers, and read by polars alone where it reads every column exactly."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import unquote
 
@@ -38,10 +39,10 @@ class ParquetFiles(PlannedFiles):
         default=16 * 2**30, ge=2**20, description="Uncompressed bytes a row group may declare; more fails the load."
     )
 
-    def _read_rows(self, descriptor: ChunkDescriptor) -> "pl.DataFrame":
+    def _read_rows(self, descriptor: ChunkDescriptor, file: Path) -> "pl.DataFrame":
         from rowledger.sources.parquet_reader import read_range  # noqa: PLC0415, who declares or plans files reads no rows
 
-        return read_range(descriptor, self._hive_values(descriptor))
+        return read_range(descriptor, file, self._hive_values(descriptor))
 
     def frame_schema(self, descriptor: ChunkDescriptor) -> "pl.Schema":
         if descriptor.column_readers:

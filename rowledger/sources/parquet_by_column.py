@@ -60,7 +60,7 @@ def _each_by_polars(part: RowRange, names: Sequence[str], failed: list[BaseExcep
 
 def _put_together(part: RowRange, names: Sequence[str], frame: pl.DataFrame) -> pl.DataFrame:
     """One frame of the columns that polars has read and of the others, which Arrow reads, in the file's order."""
-    origin, faults = str(part.file), dict[int, str]()
+    origin, faults = part.origin, dict[int, str]()
     frame = _with_exact_timestamps(part, frame, faults)
     for kind, mark in ((pa.uuid(), Reader.UUID), (pa.binary(16), Reader.BYTES_16)):
         found = [name for name in part.names(mark) if name in frame.columns]
@@ -149,7 +149,7 @@ def _by_arrow(part: RowRange, names: Sequence[str], *, int96_unit: str = "us") -
             schema = kept[0].schema if kept else parquet.schema_arrow
     except NotImplementedError as error:
         raise SourceError(
-            f"{part.file}: the columns {list(names)} are of types or encodings that no reader here knows "
+            f"{part.origin}: the columns {list(names)} are of types or encodings that no reader here knows "
             f"({type(error).__name__}); convert them"
         ) from None
     # Batches before the first row give empty slices. For a name with a point, pyarrow reads other columns too.

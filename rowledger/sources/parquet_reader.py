@@ -17,14 +17,14 @@ __all__ = ["read_range", "read_schema"]
 _FAILED_IN_ARROW = (OSError, pa.ArrowException, NotImplementedError, ValueError)
 
 
-def read_range(descriptor: ChunkDescriptor, texts: Mapping[str, str | None]) -> pl.DataFrame:
-    """The rows of the chunk, followed by columns that have one text in all rows; raises SourceError."""
-    part = RowRange(Path(descriptor.path), descriptor.row_offset, descriptor.rows, descriptor.column_readers)
+def read_range(descriptor: ChunkDescriptor, file: Path, texts: Mapping[str, str | None]) -> pl.DataFrame:
+    """The rows of the chunk, which is in `file`, followed by columns that have one text in all rows; raises SourceError."""
+    part = RowRange(file, descriptor.path, descriptor.row_offset, descriptor.rows, descriptor.column_readers)
     failed: list[BaseException] = []
     try:
         rows = _read(part, failed)
     except (*FAILED_IN_POLARS, *_FAILED_IN_ARROW) as error:
-        raise SourceError(f"{part.file}: {unreadable(*failed, error)}") from None
+        raise SourceError(f"{part.origin}: {unreadable(*failed, error)}") from None
     return rows.with_columns(pl.lit(text, pl.String).alias(name) for name, text in texts.items())
 
 
@@ -34,7 +34,7 @@ def read_schema(descriptor: ChunkDescriptor, texts: Mapping[str, str | None]) ->
     try:
         with file.open("rb"):  # the system's own words, where it refuses
             pass
-        schema = RowRange(file, 0, 0, {}).scan().collect_schema()
+        schema = RowRange(file, descriptor.path, 0, 0, {}).scan().collect_schema()
     except FAILED_IN_POLARS as error:
         raise SourceError(f"{file}: {unreadable(error)}") from None
     return pl.Schema({**schema, **dict.fromkeys(texts, pl.String())})

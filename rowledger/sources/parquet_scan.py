@@ -27,9 +27,13 @@ class Reader(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RowRange:
-    """Rows `offset` to `offset + rows - 1` of a file, and its columns' readers, from the descriptor's `column_readers`."""
+    """Rows `offset` to `offset + rows - 1` of a file, and its columns' readers, from the descriptor's `column_readers`.
+
+    `file` leads to it, and `origin` is its name in messages.
+    """
 
     file: Path
+    origin: str
     offset: int
     rows: int
     readers: Mapping[str, str]

@@ -32,10 +32,10 @@ class PlannedFiles(FileSource):
     def chunks(self, partition: Partition, scope: SourceContext) -> Iterator[ChunkDescriptor]:
         """Cut the partition's files at their parts; a part that is larger than a chunk is cut into slices."""
         for file in self.files(partition, scope):
-            with unchanged(file.path, file.origin, while_it_was="planned") as status:
-                parts, column_readers = self._parts(file)
+            with unchanged(file, while_it_was="planned") as (opened, status):
+                parts, column_readers = self._parts(opened)
                 _require_plausible_rows(file.origin, status.file_bytes, parts)
-                digest = " ".join([file_digest(file.path), *self._values_of_path(file.origin)])
+                digest = " ".join([file_digest(opened.path, file.origin), *self._values_of_path(file.origin)])
             for cut in cut_into_chunks(parts, scope.chunk_rows_max, CHUNK_BYTES_MAX):
                 yield ChunkDescriptor(
                     path=str(file.path),
@@ -50,27 +50,27 @@ class PlannedFiles(FileSource):
                 )
 
     def read(self, descriptor: ChunkDescriptor) -> "pl.DataFrame":
-        file = Path(descriptor.path)
         of_bytes = descriptor.file_digest.partition(" ")[0]
-        with as_planned(file, descriptor.model_copy(update={"file_digest": of_bytes})):
-            frame = self._read_rows(descriptor)
+        with as_planned(descriptor.model_copy(update={"file_digest": of_bytes})) as file:
+            frame = self._read_rows(descriptor, file)
         if frame.height != descriptor.rows:
             raise SourceError(
-                f"{file}: {frame.height} rows from row {descriptor.row_offset} on, planned were {descriptor.rows}; "
+                f"{descriptor.path}: {frame.height} rows from row {descriptor.row_offset} on, planned were {descriptor.rows}; "
                 "write the file anew and rerun"
             )
         return frame
 
     def frame_schema(self, descriptor: ChunkDescriptor) -> "pl.Schema":
-        return self._read_rows(descriptor.model_copy(update={"row_offset": 0, "rows": 0})).schema
+        head = descriptor.model_copy(update={"row_offset": 0, "rows": 0})
+        return self._read_rows(head, Path(descriptor.path)).schema
 
     @abstractmethod
     def _parts(self, file: SourceFile) -> tuple[list[FilePart], dict[str, str]]:
         """The file's parts, and the `column_readers` of its chunks; raises SourceError for a file that cannot be read."""
 
     @abstractmethod
-    def _read_rows(self, descriptor: ChunkDescriptor) -> "pl.DataFrame":
-        """The rows of the chunk, or fewer at the end of the file."""
+    def _read_rows(self, descriptor: ChunkDescriptor, file: Path) -> "pl.DataFrame":
+        """The rows of the chunk, or fewer at the end of the file; messages name it by the descriptor's path."""
 
     def _values_of_path(self, _origin: str) -> Sequence[str]:
         """What the file's path says about its rows. It is part of the file's identity, as its bytes are."""

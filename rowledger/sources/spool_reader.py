@@ -21,22 +21,21 @@ _REMEDY = "rerun to spool it anew"
 
 def read_spooled(descriptor: ChunkDescriptor) -> pl.DataFrame:
     """All rows of a spooled chunk; raises SourceError when its file is missing or has changed since it was written."""
-    file = Path(descriptor.path)
-    with as_planned(file, descriptor):
-        frame = _read(file, rows=True)
+    with as_planned(descriptor) as file:
+        frame = _read(file, rows=True, origin=descriptor.path)
     if frame.height != descriptor.rows:
         raise SourceError(
-            f"{file}: {counted(frame.height, 'row')}, spooled were {descriptor.rows}; rerun to spool them anew"
+            f"{descriptor.path}: {counted(frame.height, 'row')}, spooled were {descriptor.rows}; rerun to spool them anew"
         )
     return frame
 
 
 def spooled_schema(descriptor: ChunkDescriptor) -> pl.Schema:
     """Names and types of the columns of a spooled chunk, from the head of its file; raises SourceError."""
-    return _read(Path(descriptor.path), rows=False).schema
+    return _read(Path(descriptor.path), rows=False, origin=descriptor.path).schema
 
 
-def _read(file: Path, *, rows: bool) -> pl.DataFrame:
+def _read(file: Path, *, rows: bool, origin: str) -> pl.DataFrame:
     try:
         # Not memory-mapped: a mapped file that shrinks crashes the process that reads it.
         with pa.OSFile(str(file), "rb") as stream, pa.ipc.open_file(stream) as reader:
@@ -49,5 +48,5 @@ def _read(file: Path, *, rows: bool) -> pl.DataFrame:
     except (OSError, UnicodeError, pa.ArrowException, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         damaged = f"not a readable file of the spool ({type(error).__name__}); {_REMEDY}"
         why = system_refusal(error, when_missing=_REMEDY) or damaged
-        raise SourceError(f"{file}: {why}") from None
-    raise SourceError(f"{file}: not a file of this version's spool; rerun to spool it anew")
+        raise SourceError(f"{origin}: {why}") from None
+    raise SourceError(f"{origin}: not a file of this version's spool; rerun to spool it anew")

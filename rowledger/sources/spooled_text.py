@@ -21,8 +21,8 @@ class SpooledTextFiles(TextFiles, SpooledSource):
     def chunks(self, partition: Partition, scope: SourceContext) -> Iterator[ChunkDescriptor]:
         spool = self.new_spool(scope)
         for file in self.files(partition, scope):
-            with unchanged(file.path, file.origin, while_it_was="read"):
-                yield from spool.write(self._frames(file, scope), origin=file.origin)
+            with unchanged(file, while_it_was="read") as (opened, _):
+                yield from spool.write(self._frames(opened, scope), origin=file.origin)
             if file.fetched:
                 file.path.unlink()  # its rows are in the spool now
 

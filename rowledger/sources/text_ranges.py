@@ -53,8 +53,8 @@ class RangedTextFiles(TextFiles):
         settings = self.model_dump_json(exclude=_NOT_OF_ROWS, exclude_defaults=True)
         chunks = TextChunks(scope, f"{type(self).__name__} {settings}")
         for file in self.files(partition, scope):
-            with unchanged(file.path, file.origin, while_it_was="read"):
-                text = text_of(self, file, block_bytes_max=_BLOCK_BYTES_MAX)
+            with unchanged(file, while_it_was="read") as (opened, _):
+                text = text_of(self, opened, block_bytes_max=_BLOCK_BYTES_MAX)
                 yield from chunks.cut(file, self._scan(file, text, scope), in_place=text.offset is not None)
             if file.fetched and text.offset is None:
                 file.path.unlink()  # its text is in the spool now

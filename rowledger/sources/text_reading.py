@@ -1,7 +1,6 @@
 """Open the text of a file: decompressed within limits, as UTF-8, block by block."""
 
 import codecs
-import stat
 from collections.abc import Iterator
 from itertools import chain
 from typing import Literal, NamedTuple
@@ -53,14 +52,12 @@ def text_of(source: TextFiles, file: SourceFile, *, block_bytes_max: int = _BLOC
 def _decompressed(source: TextFiles, file: SourceFile, block_bytes: int) -> tuple[_Codec, Iterator[bytes]]:
     """The file's compression, and its decompressed bytes in blocks that are full except the last; raises SourceError."""
     try:
-        status = file.path.stat()
-        if not stat.S_ISREG(status.st_mode):
-            raise SourceError(f"{file.origin}: not a regular file; put a file there")
+        size = file.path.stat().st_size
         with file.path.open("rb", buffering=0) as stream:
             compression = _compression(source, file, stream.read(_MARK_BYTES_MAX))
     except OSError as error:
         raise SourceError(f"{file.origin}: {_unreadable(error)}") from None
-    if compression != "none" and not status.st_size:
+    if compression != "none" and not size:
         raise SourceError(f"{file.origin}: empty, which {compression} data never is; write it again")
     return compression, _blocks(source, file, compression, block_bytes)
 

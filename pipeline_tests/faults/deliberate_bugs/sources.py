@@ -16,7 +16,7 @@ from rowledger.ledger import LoadingLoad, is_plan_of, loads
 from rowledger.load import begin
 from rowledger.load.begin import Beginning
 from rowledger.sources.copy_out import CopyOut
-from rowledger.sources.file_identity import require_as_planned
+from rowledger.sources.file_identity import FileStatus, require_as_planned
 from rowledger.sources.query_errors import QueryRefused
 from rowledger.sources.text_ranges import text_range
 from rowledger.sources.typed_columns import _is_plain
@@ -71,7 +71,7 @@ def source_not_looked_at_again() -> None:
     """The file was looked at when it was planned."""
 
     @in_place_of(require_as_planned)
-    def require(file: Path, descriptor: ChunkDescriptor) -> None:
+    def require(path: Path, now: FileStatus, descriptor: ChunkDescriptor) -> None:
         return
 
 
