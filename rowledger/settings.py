@@ -110,7 +110,10 @@ class WriterSettings(BaseModel):
         description="The environment variable from which each host reads the target's URL.",
     )
     connections_spare_min: int = Field(
-        default=3, ge=0, le=10_000, description="Connections of the server that a run leaves free for others."
+        default=3,
+        ge=0,
+        le=10_000,
+        description="Connections of the server that runs leave free for others, and for runs that wait for their share.",
     )
     chunk_rows_max: int = Field(
         default=131_072, ge=1, le=10_000_000, description="Rows a chunk may hold: the unit of work, retry and commit."

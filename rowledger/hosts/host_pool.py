@@ -33,6 +33,7 @@ __all__ = ["HostPool"]
 _AGAIN, _IN_TURN = 0, 1  # a chunk whose host was lost comes first
 _LOOK_FOR_HOSTS_S = 1.0
 _CONNECTIONS_MIN = 2  # of a host: a worker's, and its agent's for incidents
+_LOCAL_WORKERS = 1  # which plans
 _NUMBERS_MAX = 99  # as many hosts fit into a session's name
 
 
@@ -54,7 +55,10 @@ class _Lane:
 
 @dataclass(frozen=True, slots=True)
 class Sharing:
-    """What the hosts get of the run: the order, but for the host and its workers, and the connections of all together."""
+    """What the hosts get of the run: the order, but for the host and its workers, and at first these connections.
+
+    They are those of all workers: of the local one that plans, and of agents and workers on hosts.
+    """
 
     order: Open
     connections_max: int
@@ -80,6 +84,7 @@ class HostPool:
         self._local = local
         self._engine = engine
         self._sharing = sharing
+        self._connections_max = sharing.connections_max - _LOCAL_WORKERS
         self._limits = limits
         self._gate = gate
         self._losses = losses
@@ -155,6 +160,10 @@ class HostPool:
         finally:
             self._unanswered.discard(request)
 
+    def resize(self, workers: int) -> None:
+        """Have this many connections of workers from now on; see `LoadPool.resize`. Hosts that are at work keep theirs."""
+        self._connections_max = workers - _LOCAL_WORKERS
+
     # ---- which hosts there are ----------------------------------------------------------------------------------------------
 
     async def _gather(self) -> None:
@@ -220,7 +229,7 @@ class HostPool:
             return False
         if asyncio.get_running_loop().time() < self._not_before.get(place.identifier, 0.0):
             return False
-        limit = min(self._limits.hosts or _NUMBERS_MAX, max(1, self._sharing.connections_max // _CONNECTIONS_MIN))
+        limit = min(self._limits.hosts or _NUMBERS_MAX, max(1, self._connections_max // _CONNECTIONS_MIN))
         return self._broken is None and not self._closed and len(self._serving) < limit
 
     def _named(self, place: Place) -> Host | None:
@@ -291,14 +300,14 @@ class HostPool:
         """The workers that the next host may have at most: hosts that are there already have theirs."""
         taken = sum(remote.workers + 1 for remote in self._hosts.values())
         waiting = max(1, len(self._serving) - len(self._hosts))
-        return max(1, (self._sharing.connections_max - taken) // waiting - 1)
+        return max(1, (self._connections_max - taken) // waiting - 1)
 
     async def _run_lane(self, remote: RemoteHost) -> None:
         """Have one chunk after another committed there; raises HostGone. A cancel puts the chunk back into the queue."""
         lane = _Lane()
         while True:
             request = await self._requests.take(lane)
-            if request.answered.done():  # its load has failed or was cancelled meanwhile
+            if request is None or request.answered.done():  # its load has failed or was cancelled meanwhile
                 continue
             try:
                 await self._have_committed(remote, request)

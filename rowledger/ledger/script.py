@@ -36,7 +36,7 @@ begin
         lock table rowledger.load, rowledger.chunk, rowledger.lease in exclusive mode;
         if exists (
             select from pg_stat_activity
-            where datname = current_database() and application_name ~ '^rowledger [a-z]+ ([0-9.]+ )?of [0-9a-f]{{32}}'
+            where datname = current_database() and application_name ~ '^rowledger [a-z]+ ([^ ]+ )?of [0-9a-f]{{32}}'
         ) then
             raise exception 'a run is at work on the ledger, which has to be upgraded: run this again when it has ended';
         end if;

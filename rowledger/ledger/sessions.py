@@ -35,8 +35,9 @@ T = TypeVar("T")
 class SupervisorSessions:
     """A few sessions for planning, reconciling, publishing and keeping leases.
 
-    `size` bounds the sessions open at once. Work is a function of a connection. It must tolerate a second call after
-    a COMMIT whose reply was lost, so each piece first looks at what the database holds.
+    `size` bounds the sessions open at once; of them `kept` stay open when they have no work, all by default. Work is a function
+    of a connection. It must tolerate a second call after a COMMIT whose reply was lost, so each piece first looks at what the
+    database holds.
     """
 
     def __init__(
@@ -45,13 +46,18 @@ class SupervisorSessions:
         settings: WriterSettings,
         *,
         size: int,
+        kept: int | None = None,
         holder: Holder,
         gate: OutageGate,
         log: Callable[[int, str], None],
     ) -> None:
         self._url = url
         self._settings = settings
+        self._size = size
+        self._kept = size if kept is None else kept
         self._places = asyncio.Semaphore(size)
+        self._places_owed = 0  # to be taken out of use as soon as the work in them ends
+        self._at_work = 0
         self._idle: list[Session] = []
         self._name = session_name("control", holder.token.hex, host_no=holder.host.number)
         self._gate = gate
@@ -110,6 +116,32 @@ class SupervisorSessions:
                 f"{purpose}: given up after {settings.retry_budget_s} s of retries ({summarize(error)})"
             ) from error
 
+    async def alone(self, work: Callable[[asyncpg.Connection], Awaitable[T]], *, time_s: float) -> T:
+        """Run work of one statement, without a transaction around it and without retries; raises what it raises."""
+        await self._gate.passed()
+        async with self._session() as session, deadline(session, time_s):
+            return await work(session.connection)
+
+    def adopt(self, session: Session) -> None:
+        """Take over a session that has no work. Call this before any work is in progress."""
+        self._idle.append(session)
+
+    async def resize(self, size: int) -> None:
+        """Have at most this many sessions open from now on; one that is to close does so after its work."""
+        for _ in range(self._size, size):
+            if self._places_owed:
+                self._places_owed -= 1
+            else:
+                self._places.release()
+        for _ in range(size, self._size):
+            if self._places.locked():
+                self._places_owed += 1
+            else:
+                await self._places.acquire()  # at once, since a place is free
+        self._size = self._kept = size
+        while self._idle and self._at_work + len(self._idle) > size:
+            await self._idle.pop(0).close()
+
     async def open_one(self) -> None:
         """Open a session before there is work for it. Where that fails, the work that needs one says why."""
         with contextlib.suppress(RowledgerError):
@@ -125,7 +157,7 @@ class SupervisorSessions:
     @contextlib.asynccontextmanager
     async def _session(self) -> AsyncIterator[Session]:
         """A session that returns to the idle ones when the block ends well, and is cut when it does not."""
-        async with self._places:
+        async with self._place():
             session = self._idle.pop() if self._idle else None
             if session is None or session.connection.is_closed():
                 session = await connect(
@@ -135,8 +167,28 @@ class SupervisorSessions:
                 yield session
             except BaseException as error:
                 if isinstance(error, asyncpg.PostgresError) and not session.connection.is_closed():
-                    self._idle.append(session)  # the transaction was rolled back properly
+                    await self._put_back(session)  # the transaction was rolled back properly
                 else:
                     session.connection.terminate()
                 raise
-            self._idle.append(session)
+            await self._put_back(session)
+
+    @contextlib.asynccontextmanager
+    async def _place(self) -> AsyncIterator[None]:
+        await self._places.acquire()
+        self._at_work += 1
+        try:
+            yield
+        finally:
+            self._at_work -= 1
+            if self._places_owed:
+                self._places_owed -= 1
+            else:
+                self._places.release()
+
+    async def _put_back(self, session: Session) -> None:
+        """Keep the session for other work; where fewer are to stay open, the youngest of the idle ones is closed."""
+        self._idle.append(session)
+        self._idle.sort(key=lambda idle: idle.identity.started_at)
+        if self._places_owed or len(self._idle) > self._kept:
+            await self._idle.pop().close()

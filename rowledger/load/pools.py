@@ -23,7 +23,7 @@ def pool_of(
     asked: WriterSettings,
     *,
     engine: "Engine | None",
-    host_connections_max: int,
+    connections_max: int,
     gate: OutageGate,
     incidents: IncidentRecorder,
     watching: SupervisorSessions,
@@ -70,7 +70,7 @@ def pool_of(
     return HostPool(
         local,
         engine,
-        Sharing(order, host_connections_max, spool_dir),
+        Sharing(order, connections_max, spool_dir),
         request.writer,
         gate=gate,
         losses=HostLosses(watching, incidents, holder, log=log),

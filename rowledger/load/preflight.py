@@ -7,8 +7,9 @@ import asyncpg
 
 from rowledger.contract import Contract, check_spec
 from rowledger.counted import counted
-from rowledger.errors import ConnectionsExhausted, DiscrepancyFound, NotEnoughSpace, StandbyMissing, TargetMismatch
+from rowledger.errors import DiscrepancyFound, NotEnoughSpace, StandbyMissing, TargetMismatch
 from rowledger.ledger import (
+    Holder,
     Incident,
     IncidentKind,
     ensure_ledger,
@@ -21,16 +22,17 @@ from rowledger.ledger import (
     require_to_load,
     sweep_staging,
 )
+from rowledger.load.connection_share import ConnectionShare, NoPlaceToWait, Wish
 from rowledger.load.request import RunRequest
-from rowledger.machine import require_free_space
+from rowledger.machine import Host, require_free_space
 from rowledger.postgres import (
+    Session,
     Target,
     check_server,
     ensure_target,
     is_connection_lost,
     limit_lock_waits,
     may_retry,
-    query,
     remedy,
     retrying,
     root_cause,
@@ -46,26 +48,29 @@ from rowledger.workers import default_workers, workers_in_memory
 __all__ = ["Preflight", "check_before_loading", "require_writable"]
 
 _ENTRIES_NAMED = 5
-_OWN_SESSIONS = 1  # for leases and incidents
 _OF_A_HOST = 2  # of its agent for incidents, and of a worker
+_WORKERS_OF_A_HOST = 8  # the most that a host has by default
 _COMES_BY_ITSELF = ("53300", "57P03")  # too_many_connections, cannot_connect_now
 
 
 @dataclass(frozen=True, slots=True)
 class Preflight:
-    """A run may begin: into this target, with these settings, after these limitations."""
+    """A run may begin: into this target, with these settings, after these limitations.
+
+    It has its `share` of the server's connections, claimed by an open `session`, which the caller closes.
+    """
 
     target: Target
     writer: WriterSettings
     limited: tuple[tuple[IncidentKind, str], ...]
-    host_connections_max: int = 0
-    """Connections that the agents and workers of other hosts may have, all together."""
+    share: ConnectionShare
+    session: Session
 
 
-async def check_before_loading(request: RunRequest) -> Preflight:
-    """Create ledger and target where they are missing, drop staging tables of ended loads, and size the pool.
+async def check_before_loading(request: RunRequest, holder: Holder) -> Preflight:
+    """Create ledger and target where they are missing, drop staging tables of ended loads, and claim connections for the pool.
 
-    The spec is checked first, and recorded in the ledger at the end.
+    The spec is checked first, and recorded in the ledger before the run waits for connections.
 
     Raises SpecError, NotEnoughSpace, TargetMismatch, UnsupportedServer, and DatabaseUnavailable. The last is raised
     at once for a server that cannot be reached or refuses the role, and after `retry_budget_s` for one that is
@@ -82,7 +87,13 @@ async def check_before_loading(request: RunRequest) -> Preflight:
     async def look() -> Preflight:
         nonlocal reached
         doing = f"table {spec.name}: preparing {spec.target}"
-        async with server_session(request.url, purpose="setup", doing=doing, limits=writer) as session:
+        async with server_session(
+            request.url,
+            purpose="setup",
+            doing=doing,
+            limits=writer,
+            wait_s=writer.retry_budget_s + writer.chunk_deadline_s,
+        ) as session:
             reached = True
             connection = session.connection
             await check_server(session.session)
@@ -100,9 +111,15 @@ async def check_before_loading(request: RunRequest) -> Preflight:
             require_writable(contract, target, spec)
             for told in await sweep_staging(connection):
                 say(told)
-            fitted, limited, host_connections_max = await _fit(connection, writer)
             await record_spec(connection, spec, asset_key=request.asset_key)
-            return Preflight(target, fitted, limited, host_connections_max)
+            wish, limited = _wish(writer, len(request.partitions))
+            share = ConnectionShare(holder.token.hex, writer, wish)
+            found = await share.obtain(connection, say)
+            if writer.engine == "local" and share.workers < wish.workers:
+                told = f"{counted(share.workers, 'worker')} instead of {wish.workers}: {found}"
+                limited += ((IncidentKind.CONNECTIONS_LIMITED, told),)
+            fitted = writer.model_copy(update={"workers": share.workers if writer.engine == "local" else 1})
+            return Preflight(target, fitted, limited, share, session.keep())
 
     # Wait for a server that has answered before; one that never answered may be a wrong URL.
     policy = retrying(
@@ -126,7 +143,7 @@ def require_writable(contract: Contract, target: Target, spec: TableSpec) -> Non
 
 def _comes_by_itself(error: BaseException) -> bool:
     """Whether a server that answers may accept later what it refuses now."""
-    if isinstance(error, ConnectionsExhausted | StandbyMissing) or sqlstate_of(root_cause(error)) in _COMES_BY_ITSELF:
+    if isinstance(error, NoPlaceToWait | StandbyMissing) or sqlstate_of(root_cause(error)) in _COMES_BY_ITSELF:
         return True
     return may_retry(error) and not is_connection_lost(error)
 
@@ -159,45 +176,19 @@ async def _require_space(connection: asyncpg.Connection, request: RunRequest) ->
         raise
 
 
-async def _fit(
-    connection: asyncpg.Connection, writer: WriterSettings
-) -> tuple[WriterSettings, tuple[tuple[IncidentKind, str], ...], int]:
-    """Reduce the workers to what memory and the server's connections allow, and name each limitation.
+def _wish(writer: WriterSettings, partitions: int) -> tuple[Wish, tuple[tuple[IncidentKind, str], ...]]:
+    """What the run wants of the server's connections: no more workers than memory carries, named where that limits them.
 
-    Where chunks are committed on other hosts, one worker here plans, and the third value is what is left for the hosts.
+    Where chunks are committed on other hosts, one worker here plans. How many hosts there will be is not known yet.
     """
-    limited: list[tuple[IncidentKind, str]] = []
-    is_local = writer.engine == "local"
-    workers = writer.workers or default_workers() if is_local else 1
-    if (carried := workers_in_memory(writer)) < workers:
-        limited.append(
-            (IncidentKind.WORKERS_LIMITED, f"{carried} workers instead of {workers}: memory carries no more")
-        )
-        workers = carried
-    free = await connection.fetchval(query("free_connections"), writer.connections_spare_min)
-    free += 1  # this session's, which closes
-    left = free - _OWN_SESSIONS
-    if left < 2:  # noqa: PLR2004 - a worker, and a session that begins and publishes
-        raise ConnectionsExhausted(
-            f"{counted(max(0, free), 'connection')} left to this role, with {writer.connections_spare_min} to stay free "
-            f"(connections_spare_min), and a run needs {_OWN_SESSIONS + 2}; end idle sessions, or raise the limit of the "
-            "server, the database or the role"
-        )
-    if left - 1 < workers:
-        limited.append(
-            (
-                IncidentKind.CONNECTIONS_LIMITED,
-                f"{left - 1} workers instead of {workers}: {counted(free, 'connection')} left",
-            )
-        )
-        workers = left - 1
-    for_hosts = 0 if is_local else _OF_A_HOST
-    in_flight = max(1, min(writer.partitions_in_flight, left - workers - for_hosts))
-    if not is_local and (for_hosts := left - workers - in_flight) < _OF_A_HOST:
-        raise ConnectionsExhausted(
-            f"{counted(free, 'connection')} left to this role, with {writer.connections_spare_min} to stay free "
-            f"(connections_spare_min), and a run on other hosts needs {_OWN_SESSIONS + 2 + _OF_A_HOST}; end idle sessions, or "
-            "raise the limit of the server, the database or the role"
-        )
-    fitted = writer.model_copy(update={"workers": workers, "partitions_in_flight": in_flight})
-    return fitted, tuple(limited), for_hosts
+    sessions = min(writer.partitions_in_flight, partitions)
+    if writer.engine != "local":
+        of_hosts = (writer.hosts or Host.NUMBER_MAX) * (1 + (writer.workers or _WORKERS_OF_A_HOST))
+        least = 1 + _OF_A_HOST
+        told_as = {"unit": "worker connection", "runner": "a run on other hosts"}
+        return Wish(1 + of_hosts, sessions, workers_min=least, workers_first=least, **told_as), ()
+    workers = writer.workers or default_workers()
+    if (carried := workers_in_memory(writer)) >= workers:
+        return Wish(workers, sessions), ()
+    told = f"{carried} workers instead of {workers}: memory carries no more"
+    return Wish(carried, sessions), ((IncidentKind.WORKERS_LIMITED, told),)

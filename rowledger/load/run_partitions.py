@@ -12,7 +12,7 @@ from rowledger.contract import Contract, as_partitions, require_partitions, sign
 from rowledger.engines import engine_of
 from rowledger.errors import RowledgerError, SpecError
 from rowledger.failpoints import active_failpoints
-from rowledger.ledger import Holder, Incident, Observer, PartitionReport, RivalRemedy, SupervisorSessions
+from rowledger.ledger import Holder, Incident, IncidentKind, Observer, PartitionReport, RivalRemedy, SupervisorSessions
 from rowledger.load.committing import first_error
 from rowledger.load.given_rows import RowsTogether, rows_by_partition
 from rowledger.load.interrupt import run_interruptible
@@ -36,7 +36,9 @@ from rowledger.workers import EarlyProcesses, Hello, IncidentRecorder
 __all__ = ["run_partitions"]
 
 _BYTES_A_CHUNK = 4 * 2**20  # of a Parquet file with rows of 200 bytes
-_WATCHING_SESSIONS = 2  # for leases and incidents, while other sessions reconcile
+_WATCHING_SESSIONS = (
+    2  # for leases, incidents and the claim, while other sessions reconcile; all but one close when they are idle
+)
 
 
 def run_partitions(
@@ -80,11 +82,20 @@ def run_partitions(
 async def _load(request: RunRequest, early: EarlyProcesses) -> list[PartitionReport]:
     if rules := active_failpoints():
         request.observer.log(logging.WARNING, f"failpoints are on: {rules}")
+    holder = Holder.this_process()
     try:
-        preflight = await check_before_loading(request)
+        preflight = await check_before_loading(request, holder)
     except RowledgerError as error:
         await record_failed_run(request, error)
         raise
+    async with preflight.session:
+        return await _load_claimed(request, preflight, holder, early)
+
+
+async def _load_claimed(
+    request: RunRequest, preflight: Preflight, holder: Holder, early: EarlyProcesses
+) -> list[PartitionReport]:
+    """Load with the connections that are claimed."""
     with spool_folder(settings().spool_dir, uuid.uuid4().hex) as spool_dir:
         _say_how(request, preflight.target)
         asked = request.writer
@@ -97,7 +108,7 @@ async def _load(request: RunRequest, early: EarlyProcesses) -> list[PartitionRep
         except RowledgerError as error:
             await record_failed_run(request, error)
             raise
-        async with _opened(request, asked, preflight, spool_dir, early) as run:
+        async with _opened(request, asked, preflight, holder, spool_dir, early) as run:
             return await _load_all(run, spool_dir)
 
 
@@ -128,7 +139,12 @@ async def _jobs_expected(request: RunRequest) -> int:
 
 @contextlib.asynccontextmanager
 async def _opened(
-    request: RunRequest, asked: WriterSettings, preflight: Preflight, spool_dir: Path, early: EarlyProcesses
+    request: RunRequest,
+    asked: WriterSettings,
+    preflight: Preflight,
+    holder: Holder,
+    spool_dir: Path,
+    early: EarlyProcesses,
 ) -> AsyncIterator[RunContext]:
     """Run pool, leases and progress while the block runs, and end all of them after it."""
     progress = {partition.key: PartitionProgress() for partition in request.partitions}
@@ -137,16 +153,22 @@ async def _opened(
         """Add the incident to its partition's report, or to the first partition's where it concerns the whole run."""
         progress[incident.partition_key or next(iter(progress))].incidents.append(incident)
 
+    async def limited(told: str) -> None:
+        await incidents.record_of_run(IncidentKind.CONNECTIONS_LIMITED, told)
+
+    async def renewed() -> None:
+        await share.follow(watching, pool, sessions, limited=limited, log=log)
+
     def outage_ended(told: str) -> None:
         incidents.outage_ended(told)  # made below, since it needs the gate
 
-    url, writer, log = request.url, request.writer, request.observer.log
-    holder = Holder.this_process()
+    url, writer, share, log = request.url, request.writer, preflight.share, request.observer.log
     gate = OutageGate(url, writer, log=log, ended=outage_ended)
     sessions, watching = (
-        SupervisorSessions(url, writer, size=size, holder=holder, gate=gate, log=log)
-        for size in (writer.partitions_in_flight, _WATCHING_SESSIONS)
+        SupervisorSessions(url, writer, size=size, kept=kept, holder=holder, gate=gate, log=log)
+        for size, kept in ((share.sessions, share.sessions), (_WATCHING_SESSIONS, 1))
     )
+    watching.adopt(preflight.session)
     incidents = IncidentRecorder(watching, holder, request.run_id, log=log, told=count)
     hello = Hello.of(request.spec, url=url, settings=writer, holder=holder.token.hex, host=holder.host)
 
@@ -158,7 +180,7 @@ async def _opened(
         hello,
         asked,
         engine=engine_of(asked),
-        host_connections_max=preflight.host_connections_max,
+        connections_max=share.workers,
         gate=gate,
         incidents=incidents,
         watching=watching,
@@ -174,7 +196,7 @@ async def _opened(
     try:
         async with (
             ProgressReporter(request.observer, progress).reporting(),
-            LeaseKeeper(watching, sessions, holder, writer.lease_s, log).keeping(),
+            LeaseKeeper(watching, holder, writer.lease_s, log, renewed).keeping(),
             pool,
         ):
             for kind, told in preflight.limited:

@@ -24,10 +24,16 @@ class ServerSession:
 
     session: Session
     commit_begins: asyncio.Event
+    _closing: contextlib.AsyncExitStack
 
     @property
     def connection(self) -> asyncpg.Connection:
         return self.session.connection
+
+    def keep(self) -> Session:
+        """Leave the session open at the end of the block; from then on it is the caller's. Call this as the last thing."""
+        self._closing.pop_all()
+        return self.session
 
     @contextlib.asynccontextmanager
     async def transaction(self) -> AsyncIterator[None]:
@@ -38,20 +44,24 @@ class ServerSession:
 
 
 @contextlib.asynccontextmanager
-async def server_session(url: str, *, purpose: str, doing: str, limits: WriterSettings) -> AsyncIterator[ServerSession]:
-    """Open a session for the block, which may take `statement_timeout_s`, and close it afterwards.
+async def server_session(
+    url: str, *, purpose: str, doing: str, limits: WriterSettings, wait_s: float = 0
+) -> AsyncIterator[ServerSession]:
+    """Open a session for the block, which may take `statement_timeout_s` and `wait_s`.
 
-    `purpose` names the session on the server; `doing` names the work in errors. Raises MissingPrivilege, RowledgerError for
-    another refusal, and DatabaseUnavailable, with its cause, for an error that may not occur again.
+    It is closed afterwards, unless it is kept. `purpose` names the session on the server; `doing` names the work in errors.
+    Raises MissingPrivilege, RowledgerError for another refusal, and DatabaseUnavailable, with its cause, for an error that may
+    not occur again.
     """
     opened = await connect(url, application_name=f"rowledger {purpose}", timeout_s=limits.connect_timeout_s)
     try:
-        async with (
-            opened as session,
-            commit_in_time(url, session, limits.outage_budget_s) as commit_begins,
-            deadline(session, limits.statement_timeout_s),
-        ):
-            yield ServerSession(session, commit_begins)
+        async with contextlib.AsyncExitStack() as closing:
+            session = await closing.enter_async_context(opened)
+            async with (
+                commit_in_time(url, session, limits.outage_budget_s) as commit_begins,
+                deadline(session, limits.statement_timeout_s + wait_s),
+            ):
+                yield ServerSession(session, commit_begins, closing)
     except asyncpg.InsufficientPrivilegeError as error:
         raise MissingPrivilege(
             f"{doing}: the server refused for want of a privilege ({summarize(error)}); it was revoked meanwhile, or is one "

@@ -1,7 +1,8 @@
 """The names of a run's sessions on the server: how they are made, and by which patterns they are found.
 
-`sql/queries/` and `ledger/script.py` know their form too. A pooler may append the client's address (PgBouncer's
-`application_name_add_host`), so a pattern leaves the end open; the run's 32 digits say enough.
+`sql/queries/` and `ledger/script.py` know their form too; `connections.sql` gives a name to the session with a run's claim. A
+pooler may append the client's address (PgBouncer's `application_name_add_host`), so a pattern leaves the end open; the run's
+32 digits say enough.
 """
 
 import re

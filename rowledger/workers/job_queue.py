@@ -27,25 +27,35 @@ class JobQueue(Generic[_Request]):
     def __init__(self) -> None:
         self._requests: list[tuple[int, int, _Request]] = []
         self._numbers = itertools.count()
-        self._idle: dict[Taker, asyncio.Future[_Request]] = {}
+        self._idle: dict[Taker, asyncio.Future[_Request | None]] = {}
 
     def put(self, request: _Request, urgency: int) -> None:
         """Add a request; those of a lower number come first."""
         heapq.heappush(self._requests, (urgency, next(self._numbers), request))
         self._hand_out()
 
-    async def take(self, slot: Taker) -> _Request:
-        """The next request for this slot. Where the slot is cancelled meanwhile, the request stays in the queue."""
-        handed = asyncio.get_running_loop().create_future()
+    async def take(self, slot: Taker) -> _Request | None:
+        """The next request for this slot, or None where it is dismissed.
+
+        Where the slot is cancelled meanwhile, the request stays in the queue.
+        """
+        handed: asyncio.Future[_Request | None] = asyncio.get_running_loop().create_future()
         self._idle[slot] = handed
         self._hand_out()
         try:
-            return await handed  # type: ignore[no-any-return]
+            return await handed
         except asyncio.CancelledError:
             self._idle.pop(slot, None)
-            if handed.done() and not handed.cancelled():
-                self.put(handed.result(), 0)
+            if handed.done() and not handed.cancelled() and (request := handed.result()) is not None:
+                self.put(request, 0)
             raise
+
+    def dismiss(self, count: int) -> list[Taker]:
+        """Let up to this many idle slots go, those that are not up first."""
+        leaving = sorted(self._idle, key=lambda slot: slot.is_up)[: max(0, count)]
+        for slot in leaving:
+            self._idle.pop(slot).set_result(None)
+        return leaving
 
     def drain(self) -> list[_Request]:
         """Take out all requests that no slot has."""

@@ -30,5 +30,11 @@ class LoadPool(Protocol):
     async def commit(self, job: Job) -> ChunkOutcome:
         """Have a job done."""
 
+    def resize(self, workers: int) -> None:
+        """Have this many connections of workers, on all hosts together, from now on.
+
+        A worker that is to end does so after its chunk.
+        """
+
     def produce(self, work: Production, *, may_repeat: bool) -> AsyncGenerator[Produced, None]:
         """Have a partition's source read by a producer."""

@@ -29,7 +29,7 @@ _FIRST, _IN_TURN = 0, 1  # a plan makes work for all workers, so it comes before
 
 
 class Pool:
-    """The workers and producers of this machine, as an async context manager. `hello.settings.workers` is the workers' number.
+    """The workers and producers of this machine, as an async context manager. It begins with `hello.settings.workers` workers.
 
     A worker is started when its slot gets its first job. For `jobs_expected` jobs workers are started at once, so
     that they come up while the run still plans. The same holds for the first producer where `production_expected`. Processes of
@@ -54,7 +54,9 @@ class Pool:
         self._jobs_expected = jobs_expected
         self._production_expected = production_expected
         self._requests: JobQueue[_Request] = JobQueue()
-        self._slots: list[asyncio.Task[None]] = []
+        self._workers_wanted = hello.settings.workers
+        self._slots: set[Slot] = set()
+        self._serving: set[asyncio.Task[None]] = set()
         self._closed = True
 
     @property
@@ -78,7 +80,7 @@ class Pool:
 
     async def __aenter__(self) -> Self:
         self._closed = False
-        count = self._workforce.limits.workers
+        count = self._workers_wanted
         slots = [Slot(self._workforce) for _ in range(count)]
         try:
             if self._production_expected:  # first: workers wait for its chunks
@@ -89,7 +91,8 @@ class Pool:
         except BaseException as error:
             await self.__aexit__(type(error), error, None)
             raise
-        self._slots = [asyncio.create_task(self._run_slot(slot), name=f"slot {n}") for n, slot in enumerate(slots)]
+        for slot in slots:
+            self._open(slot)
         self._workforce.log(logging.INFO, f"pool of {counted(count, 'worker')} open")
         return self
 
@@ -98,9 +101,10 @@ class Pool:
     ) -> None:
         """End all workers: gracefully after a successful run, at once after an error or a cancel."""
         self._closed = True
-        for slot in self._slots:
-            slot.cancel()
-        await asyncio.gather(*self._slots, return_exceptions=True)
+        serving = list(self._serving)
+        for task in serving:
+            task.cancel()
+        await asyncio.gather(*serving, return_exceptions=True)
         for _, future in self._requests.drain():
             future.cancel()
         children = list(self._workforce.children)
@@ -132,19 +136,46 @@ class Pool:
         """Have a partition's source read by a producer; see `Producers.chunks`."""
         return self._producers.chunks(work, may_repeat=may_repeat)
 
+    def resize(self, workers: int) -> None:
+        """Have this many workers, at least one, from now on.
+
+        Idle ones end at once and the others after their job, so nothing that is under way is lost. A worker is started
+        with its slot's first job.
+        """
+        self._workers_wanted = max(1, workers)
+        if self._closed:
+            return
+        for _ in range(len(self._slots), self._workers_wanted):
+            self._open(Slot(self._workforce))
+        for slot in self._requests.dismiss(len(self._slots) - self._workers_wanted):
+            self._slots.discard(slot)
+
+    def _open(self, slot: Slot) -> None:
+        self._slots.add(slot)
+        task = asyncio.create_task(self._run_slot(slot))
+        self._serving.add(task)
+        task.add_done_callback(self._serving.discard)
+
     async def _run_slot(self, slot: Slot) -> None:
-        while True:
-            job, future = await self._requests.take(slot)
-            if future.done():  # its load has failed or was cancelled meanwhile
-                continue
-            try:
-                outcome = await (slot.plan(job) if isinstance(job, PlanJob) else slot.serve(job))
-            except asyncio.CancelledError:
-                future.cancel()
-                raise
-            except Exception as error:  # noqa: BLE001 - every error belongs to the caller that waits for this job
-                if not future.done():
-                    future.set_exception(error)
-                continue
+        """Serve jobs until the pool ends, or has more slots than it wants."""
+        while slot in self._slots and (request := await self._requests.take(slot)) is not None:
+            await self._serve(slot, *request)
+            if len(self._slots) > self._workers_wanted:
+                self._slots.discard(slot)
+        await slot.end()
+
+    async def _serve(self, slot: Slot, job: Job | PlanJob, future: "asyncio.Future[ChunkOutcome]") -> None:
+        """Do the job, unless its load has failed or was cancelled meanwhile."""
+        if future.done():
+            return
+        try:
+            outcome = await (slot.plan(job) if isinstance(job, PlanJob) else slot.serve(job))
+        except asyncio.CancelledError:
+            future.cancel()
+            raise
+        except Exception as error:  # noqa: BLE001 - every error belongs to the caller that waits for this job
+            if not future.done():
+                future.set_exception(error)
+        else:
             if not future.done():
                 future.set_result(outcome)

@@ -45,6 +45,11 @@ class Slot:
         """Start the worker before there is a job for it; raises PoolBroken."""
         await self._living_worker()
 
+    async def end(self) -> None:
+        """End the worker, which has no job."""
+        if self._worker is not None:
+            await self._workforce.retire(self._take_worker())
+
     async def serve(self, job: Job) -> ChunkOutcome:
         """Have the job done by one worker after another, if necessary without the rows that kill them.
 

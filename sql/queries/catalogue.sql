@@ -134,24 +134,6 @@ from rows from (pg_catalog.unnest($1::pg_catalog.text[]), pg_catalog.unnest($2::
 -- Whether the table (a quoted name) has a primary key.
 select exists (select from pg_index where indrelid = to_regclass($1) and indisprimary);
 
--- name: free_connections
--- Sessions that may still be opened, by database, role and server; of the latter $1 stay free, beside those for superusers.
-select least(
-    current_setting('max_connections')::integer - current_setting('superuser_reserved_connections')::integer - $1
-        - coalesce(current_setting('reserved_connections', true)::integer, 0)
-        - (select count(*) from pg_stat_activity where datid is not null),
-    (
-        select nullif(datconnlimit, -1) - (select count(*) from pg_stat_activity as activity where activity.datid = oid)
-        from pg_database
-        where datname = current_database()
-    ),
-    (
-        select nullif(rolconnlimit, -1) - (select count(*) from pg_stat_activity as activity where activity.usesysid = oid)
-        from pg_roles
-        where rolname = session_user
-    )
-)::integer;
-
 -- name: terminate_sessions
 -- End what a run has open, but for ourselves, by the patterns of its names. A role may end the sessions of some roles only.
 with found as (

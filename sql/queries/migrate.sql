@@ -40,7 +40,7 @@ select distinct on (named.holder)
     load.table_name, load.partition_key, load.run_id, lease.holder_pid, lease.holder_host
 from pg_stat_activity as activity
 cross join lateral (
-    select substring(activity.application_name from '^rowledger [a-z]+ (?:[\d.]+ )?of ([0-9a-f]{32})') as holder
+    select substring(activity.application_name from '^rowledger [a-z]+ (?:\S+ )?of ([0-9a-f]{32})') as holder
 ) as named
 left join rowledger.lease on replace(lease.holder::text, '-', '') = named.holder
 left join rowledger.load using (load_id)

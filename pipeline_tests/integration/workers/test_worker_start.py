@@ -15,6 +15,7 @@ from pipeline_tests.support.tables import DAY, EVENTS, READINGS, Reading, events
 from pipeline_tests.support.waiting import wait_until, worker_pids
 from rowledger.chunk.jobs import PlanJob
 from rowledger.errors import DatabaseUnavailable, SourceError
+from rowledger.ledger.loads import Holder
 from rowledger.ledger.outcomes import Planned
 from rowledger.load import run_partitions
 from rowledger.load.preflight import Preflight
@@ -89,9 +90,9 @@ def early_pids(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     check = run_partitions.check_before_loading
     pids: list[int] = []
 
-    async def check_beside_workers(request: RunRequest) -> Preflight:
+    async def check_beside_workers(request: RunRequest, holder: Holder) -> Preflight:
         pids.extend(wait_until(worker_pids, "a worker runs before the run has asked anything"))
-        return await check(request)
+        return await check(request, holder)
 
     monkeypatch.setattr(run_partitions, "check_before_loading", check_beside_workers)
     return pids
@@ -174,7 +175,7 @@ def test_no_worker_is_left_of_a_run_that_may_not_begin(tmp_path: Path, early_pid
 def test_no_worker_is_left_of_a_run_that_is_interrupted_before_it_begins(
     database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def interrupted(_request: RunRequest) -> Preflight:
+    async def interrupted(_request: RunRequest, _holder: Holder) -> Preflight:
         wait_until(worker_pids, "a worker runs")
         raise KeyboardInterrupt
 
