@@ -14,7 +14,7 @@ from pipeline_tests.support.assertions import assert_accounted
 from pipeline_tests.support.database import fetch, fetch_value
 from pipeline_tests.support.tables import DAY, EVENTS, NEXT_DAY, events, write_source
 from pipeline_tests.support.waiting import wait_until
-from rowledger.load.connection_share import ConnectionShare
+from rowledger.load.connection_share import ConnectionShare, Wish
 from rowledger.settings import WriterSettings
 
 _PLACES = 9  # of the role; one of them is left for a run that waits
@@ -165,7 +165,7 @@ def test_a_late_run_gets_its_share_from_a_greedy_one_and_no_row_is_lost(
     gates.let_through(NEXT_DAY)
     _green(greedy, late)
     of_first, of_second = _incidents(empty_database)
-    assert of_first == "2 workers instead of 6 from now on: 2 runs share 8 connections of the role"
+    assert of_first == "2 workers from now on instead of 6: 2 runs share 8 connections of the role"
     assert of_second.endswith("instead of 6: 2 runs share 8 connections of the role")
     assert_accounted(empty_database, EVENTS, _write(tmp_path, DAY, NEXT_DAY))
 
@@ -247,7 +247,7 @@ def test_connections_are_divided_so_that_what_one_run_leaves_is_the_others(
         found = []
         try:
             for n, (connection, want) in enumerate(zip(others, wanted, strict=True)):
-                share = ConnectionShare(f"{n:032x}", WriterSettings(), workers=want - 2, sessions=1)
+                share = ConnectionShare(f"{n:032x}", WriterSettings(), Wish(want - 2, 1))
                 found.append((await share.claim(connection)).possible)
                 await connection.execute(f"set application_name = 'rowledger share 0/{want} of {n:032x}'")
         finally:
@@ -264,7 +264,7 @@ def test_two_runs_that_look_at_the_same_moment_do_not_both_take_the_last_connect
     waiting = "select count(*) from pg_stat_activity where wait_event = 'advisory' and datname = current_database()"
 
     async def story() -> list[int]:
-        greedy = ConnectionShare(f"{0:032x}", WriterSettings(), workers=2, sessions=1)
+        greedy = ConnectionShare(f"{0:032x}", WriterSettings(), Wish(2, 1))
         holder = await asyncpg.connect(shared)
         await greedy.claim(holder)
         setup = {"application_name": "rowledger setup"}
@@ -272,7 +272,7 @@ def test_two_runs_that_look_at_the_same_moment_do_not_both_take_the_last_connect
         turn = await asyncpg.connect(empty_database)
         async with turn.transaction():
             await turn.execute("select pg_advisory_xact_lock(hashtext('rowledger connections'))")
-            shares = [ConnectionShare(f"{n:032x}", WriterSettings(), workers=20, sessions=1) for n in (1, 2)]
+            shares = [ConnectionShare(f"{n:032x}", WriterSettings(), Wish(20, 1)) for n in (1, 2)]
             claims = [
                 asyncio.create_task(share.claim(connection)) for share, connection in zip(shares, others, strict=True)
             ]

@@ -119,11 +119,11 @@ class ConnectionShare:
             if share.claimed:
                 return share
             spare = self._writer.connections_spare_min
-            beside = f" ({share})" if share.runs > 1 else ""
             told = (
                 f"{counted(max(0, share.free), 'connection')} left to this role, with {spare} to stay free "
-                f"(connections_spare_min), and {self._wish.runner} needs {self._wish.connections_min}{beside}; end idle sessions, or "
-                "raise the limit of the server, the database or the role"
+                f"(connections_spare_min), and {self._wish.runner} needs {self._wish.connections_min}"
+                f"{f' ({share})' if share.runs > 1 else ''}; end idle sessions, or raise the limit of the server, the "
+                "database or the role"
             )
             if not share.may_wait:
                 raise NoPlaceToWait(told)
