@@ -5,6 +5,8 @@ fetched from an object store is fetched again there, by its origin. The host hol
 a descriptor that names the host's own copies.
 """
 
+import itertools
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -82,7 +84,8 @@ class ReceivedFiles:
     def __init__(self, folder: Callable[[], Path]) -> None:
         self._folder = folder  # made when the first file comes
         self._kept: dict[str, Path] = {}  # fetched from their origin, by digest
-        self._count = 0
+        self._fetching: dict[str, threading.Lock] = {}  # by digest: all lanes may ask for a file at once
+        self._numbers = itertools.count(1)  # threads ask for them
 
     def unpack(self, job: ChunkJob, files: tuple[SentFile, ...], content: bytes) -> tuple[ChunkJob, list[Path]]:
         """The job with the paths of copies, and those to delete after it; raises MissingFile and SourceError."""
@@ -97,8 +100,7 @@ class ReceivedFiles:
             offset += file.size
             if len(data) != file.size or xxhash.xxh3_128_hexdigest(data) != file.digest:
                 raise SourceError(f"{job.name}: a spooled file arrived damaged; rerun")
-            self._count += 1
-            paths[file.name] = copy = self._folder() / f"sent-{self._count}"
+            paths[file.name] = copy = self._folder() / f"sent-{next(self._numbers)}"
             copy.write_bytes(data)
             passing.append(copy)
 
@@ -117,15 +119,16 @@ class ReceivedFiles:
         return _with_paths(job, unpacked), passing
 
     def _fetched(self, file: SentFile) -> Path:
-        if (kept := self._kept.get(file.digest)) is not None:
-            return kept
-        copy = self._folder() / f"fetched-{file.digest}"
-        try:
-            fetch_again(file.origin, copy, digest=file.digest, disk_free_min_bytes=settings().disk_free_min_bytes)
-        except (SourceError, OSError) as error:
-            raise MissingFile(file.name, str(error)) from None
-        self._kept[file.digest] = copy
-        return copy
+        with self._fetching.setdefault(file.digest, threading.Lock()):
+            if (kept := self._kept.get(file.digest)) is not None:
+                return kept
+            copy = self._folder() / f"fetched-{file.digest}"
+            try:
+                fetch_again(file.origin, copy, digest=file.digest, disk_free_min_bytes=settings().disk_free_min_bytes)
+            except (SourceError, OSError) as error:
+                raise MissingFile(file.name, str(error)) from None
+            self._kept[file.digest] = copy
+            return copy
 
 
 def _with_paths(job: ChunkJob, changed: Callable[[ChunkDescriptor], ChunkDescriptor]) -> ChunkJob:
