@@ -124,6 +124,10 @@ FORKED_IN_WORKERS = TableSpec(
 
 NUMBERED_CSV = TableSpec(name="numbered_csv", row=Numbered, source=CsvFiles(path="{landing}/numbered.csv"))
 
+CONVERTED_CSV = TableSpec(
+    name="converted_csv", row=Numbered, source=CsvFiles(path="{landing}/converted.csv", encoding="utf-16")
+)
+
 
 class Answered(BaseModel):
     """A number, and a text that the query makes in the way its database tells it to."""

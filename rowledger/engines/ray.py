@@ -83,12 +83,15 @@ class RayEngine:
                 await in_thread(ray.shutdown, timeout_s=_LOOK_S)
 
     async def places(self) -> Sequence[Place]:
-        """The nodes that Ray takes for alive; raises HostGone where it does not answer."""
+        """The nodes that Ray takes for alive and that have CPUs; raises HostGone where it does not answer.
+
+        A node that was started with no CPUs is to work for nobody, by Ray's own convention for the head of a large cluster.
+        """
         try:
             nodes: list[dict[str, Any]] = await in_thread(ray.nodes, timeout_s=_LOOK_S)
         except Exception as error:  # noqa: BLE001 - Ray raises classes of all kinds
             raise HostGone(f"Ray does not answer ({_line(error)})") from None
-        alive = (node for node in nodes if node["Alive"])
+        alive = (node for node in nodes if node["Alive"] and node["Resources"].get("CPU", 0) > 0)
         places = (Place(node["NodeID"], node["NodeManagerHostname"], node["NodeManagerAddress"]) for node in alive)
         return sorted(places, key=lambda place: (place.name, place.address))
 
