@@ -1,4 +1,4 @@
-"""Hosts on one machine: Linux network namespaces, joined by a bridge, that can be cut off, frozen and killed.
+"""Hosts on one machine: Linux network namespaces, joined by a bridge, that can be cut off, slowed down, frozen and killed.
 
 A host has its own interfaces, its own loopback address and its own name, and shares files and processes' numbers with the
 machine. Namespaces need root's rights on the machine's network (CAP_NET_ADMIN, CAP_SYS_ADMIN), and pyroute2.

@@ -12,6 +12,7 @@ import json
 import os
 import signal
 import socket
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -32,6 +33,7 @@ class _Keeper:
         self._is_outside = is_outside
         self._claims: list[socket.socket] = []
         self._links: list[str] = []
+        self._slow_links: dict[str, subprocess.Popen[bytes]] = {}
 
     def make_switch(self) -> None:
         """A bridge, to which each host's link is joined."""
@@ -42,6 +44,29 @@ class _Keeper:
         """Join the bridge by a port whose other end is a link in the namespace of that process."""
         self._netlink.link("add", ifname=port, kind="veth", peer={"ifname": link, "net_ns_pid": pid})
         self._netlink.link("set", index=self._index(port), master=self._index("switch"), state="up")
+
+    def slow(self, *, port: str, hardware: str, delay_s: float, bytes_per_s: float) -> None:
+        """Have what passes between a port and a hardware address be late; with 0 and 0 not any more."""
+        if port not in self._slow_links:
+            if not delay_s and not bytes_per_s:
+                return
+            inner, outer = f"{port}i", f"{port}o"
+            self._netlink.link("add", ifname=inner, kind="veth", peer={"ifname": outer})
+            for link in (inner, outer):
+                self._netlink.link("set", index=self._index(link), state="up")
+            self._netlink.link("set", index=self._index(port), master=0)
+            self._netlink.link("set", index=self._index(outer), master=self._index("switch"))
+            program = Path(__file__).with_name("slow_link.py")
+            slow_link = subprocess.Popen(  # noqa: S603 - this package's own program
+                [sys.executable, "-I", "-S", program, port, inner], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            )
+            assert slow_link.stdout is not None  # noqa: S101 - for the types
+            slow_link.stdout.readline()
+            self._slow_links[port] = slow_link
+        stdin = self._slow_links[port].stdin
+        assert stdin is not None  # noqa: S101 - for the types
+        stdin.write(json.dumps([hardware, delay_s, bytes_per_s]).encode() + b"\n")
+        stdin.flush()
 
     def set_up(self, *, link: str, address: str, prefix: int) -> str:
         """Give the link its address, and return its hardware address."""

@@ -110,6 +110,7 @@ class Outside(_Member):
 class Host(_Member):
     """A host: `name` is its host name, `address` what others reach it by, beside 127.0.0.1 of its own."""
 
+    switch: _Keeper = field(repr=False)
     _processes: list["subprocess.Popen[Any]"] = field(default_factory=list, repr=False)
 
     def run(
@@ -142,8 +143,18 @@ class Host(_Member):
         self._know(other, _NOBODY, _NOBODY)
 
     def heal(self, other: "Host | Outside") -> None:
-        """Let packets pass again."""
+        """Let packets pass again, and at once."""
         self._know(other, self.hardware, other.hardware)
+        self.slow(other, delay_s=0)
+
+    def slow(self, other: "Host | Outside", *, delay_s: float, bytes_per_s: float = 0) -> None:
+        """Have all packets between the two arrive so much later, and no more bytes a second than these in each direction.
+
+        0 bytes a second is no limit. `slow` of one of the two replaces what it said before, and adds to what the other said.
+        """
+        self.switch.ask(
+            "slow", port=_port(self.keeper), hardware=other.hardware, delay_s=delay_s, bytes_per_s=bytes_per_s
+        )
 
     def _know(self, other: "Host | Outside", mine: str, others: str) -> None:
         """Packets to a hardware address that nobody has are thrown away by all: silence, as from a pulled cable."""
@@ -203,7 +214,7 @@ def network_of_hosts(*names: str) -> Iterator[Network]:
             switch.ask("make_switch")
             outside = Outside("outside", *_join(switch, machine, f"rl{machine.pid}", next(addresses)), machine)
             hosts = [
-                Host(name, *_join(switch, keeper, _LINK, next(addresses)), keeper)
+                Host(name, *_join(switch, keeper, _LINK, next(addresses)), keeper, switch)
                 for name, keeper in zip(names, keepers, strict=True)
             ]
         except RuntimeError as error:
@@ -247,8 +258,12 @@ def _free_network(machine: _Keeper) -> Iterator[str]:
 
 def _join(switch: _Keeper, keeper: _Keeper, link: str, address: str) -> tuple[str, str, str]:
     """Join a namespace to the switch; return its address, its hardware address and its link."""
-    switch.ask("join", port=f"to{keeper.pid}", pid=keeper.pid, link=link)
+    switch.ask("join", port=_port(keeper), pid=keeper.pid, link=link)
     return address, str(keeper.ask("set_up", link=link, address=address, prefix=24)), link
+
+
+def _port(keeper: _Keeper) -> str:
+    return f"to{keeper.pid}"
 
 
 def _sweep() -> None:

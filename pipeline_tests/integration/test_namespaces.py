@@ -159,6 +159,56 @@ def test_a_host_is_cut_from_the_machine_and_healed(net: Network) -> None:
     socket.create_connection((north.address, _PORT), timeout=60).close()
 
 
+_PING = f"""
+import socket, sys, time
+with socket.create_connection((sys.argv[1], {_PORT}), timeout=60) as connection:
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    best = 60.0
+    for _ in range(5):
+        begin = time.monotonic()
+        connection.sendall(b"hello")
+        connection.recv(100)
+        best = min(best, time.monotonic() - begin)
+    print(best)
+"""
+_SINK = f"""
+import socket
+with socket.create_server(("", {_PORT + 1})) as server:
+    print("listening", flush=True)
+    while True:
+        connection, _ = server.accept()
+        with connection:
+            while connection.recv(2**16):
+                pass
+"""
+_SEND = f"""
+import socket, sys, time
+with socket.create_connection((sys.argv[1], {_PORT + 1}), timeout=60) as connection:
+    begin = time.monotonic()
+    connection.sendall(bytes(1_000_000))
+    connection.shutdown(socket.SHUT_WR)
+    connection.recv(1)
+    print(time.monotonic() - begin)
+"""
+
+
+def test_a_slow_link_delays_what_passes_between_two_and_nothing_else(net: Network) -> None:
+    def seconds(host: Host, code: str) -> float:
+        return float(_python(host, code, south.address).communicate(timeout=60)[0])
+
+    north, south, east = net.hosts.values()
+    _serve(south)
+    assert _line(_python(south, _SINK)) == "listening"
+    north.slow(south, delay_s=0.5)
+    assert seconds(north, _PING) >= 1
+    assert seconds(east, _PING) < 1
+    north.slow(south, delay_s=0, bytes_per_s=500_000)
+    assert seconds(north, _SEND) >= 1.5
+    north.heal(south)
+    assert seconds(north, _PING) < 1
+    assert seconds(north, _SEND) < 1.5
+
+
 def test_killing_a_host_kills_also_what_has_left_its_session_and_nobody_elsewhere(net: Network) -> None:
     north, south, _ = net.hosts.values()
     family, other = _python(north, _FAMILY), _python(south, _FAMILY)

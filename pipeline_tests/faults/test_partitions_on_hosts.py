@@ -3,22 +3,34 @@
 Each host is a network namespace of its own; what befalls it, befalls all of its processes.
 """
 
+import gzip
 import itertools
+import json
+import os
+import re
 import subprocess
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import polars as pl
 import pytest
+from pyarrow import fs
 
 from pipeline.namespaces import Host, Network
 from pipeline_tests.support.assertions import assert_accounted, table_rows
 from pipeline_tests.support.database import fetch, fetch_value
 from pipeline_tests.support.hosts import hosts, serve
 from pipeline_tests.support.server_gate import Where, gate
-from pipeline_tests.support.tables import DAY, EVENTS, NEXT_DAY, Row, events, write_source
+from pipeline_tests.support.tables import DAY, EVENTS, NEXT_DAY, SCHEMAS, Row, events, write_source
 from pipeline_tests.support.waiting import is_stopped, wait_until
 from rowledger.embedded.server import EmbeddedServer
+from rowledger.sources.csv import CsvFiles
+from rowledger.sources.json_files import JsonFiles
+from rowledger.sources.parquet import ParquetFiles
+from rowledger.spec.source import Source
+from rowledger.spec.table import TableSpec
 
 _END_S = 120
 _BACKENDS = (
@@ -42,9 +54,11 @@ class Cluster:
     landing: Path
     start: Callable[..., "subprocess.Popen[str]"]
 
-    def run(self, host: Host, key: str = DAY, **options: object) -> "subprocess.Popen[str]":
+    def run(
+        self, host: Host, key: str = DAY, *, spec: TableSpec = EVENTS, **options: object
+    ) -> "subprocess.Popen[str]":
         """Start a run of one partition on a host."""
-        return self.start(self.far, EVENTS, self.landing, [key], host=host, **options)
+        return self.start(self.far, spec, self.landing, [key], host=host, **options)
 
     def backends_of(self, host: Host) -> list[int]:
         """The server's processes that work for runs on a host, while these hold their leases."""
@@ -211,3 +225,78 @@ def test_a_host_that_freezes_while_it_publishes_does_not_hold_up_the_others_for_
     _restore(cluster)
     _end(frozen, 1)
     assert_accounted(cluster.near, EVENTS, rows)
+
+
+@pytest.fixture
+def store(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], str]]:
+    """An object store on the machine outside, with the bucket `shop`; what it has been asked for, and by whom."""
+    log = cluster.landing.parent / "store"
+    command = [sys.executable, "-m", "moto.server", "-H", cluster.net.outside.address, "-p", "0"]
+    with log.open("wb") as stream, subprocess.Popen(command, stdout=stream, stderr=stream) as server:
+        try:
+            running = re.compile(r"Running on (http://[\d.:]+)")
+            endpoint = wait_until(lambda: running.search(log.read_text()), "the object store is up")[1]
+            for name, value in {
+                "AWS_ENDPOINT_URL": endpoint,
+                "AWS_ACCESS_KEY_ID": "test",
+                "AWS_SECRET_ACCESS_KEY": "test",
+                "AWS_REGION": "us-east-1",
+                "AWS_EC2_METADATA_DISABLED": "true",
+            }.items():
+                monkeypatch.setenv(name, value)
+            fs.S3FileSystem(endpoint_override=endpoint, allow_bucket_creation=True).create_dir("shop")
+            yield log.read_text
+        finally:
+            server.kill()
+
+
+_PATIENCE = {"lease_s": 1, "connect_timeout_s": 2}
+
+
+def _take_over_from_a_lost_host(cluster: Cluster, source: Source, rows: Sequence[Row]) -> None:
+    """North is lost in chunk 1; south goes on from there, and leaves what north has committed as it is."""
+    spec = EVENTS.model_copy(update={"source": source})
+    with gate(cluster.near, Where.IN_COPY) as closed:
+        cluster.run(cluster.north, spec=spec, **_PATIENCE)
+        closed.wait()
+        first = "select xmin::text from rowledger.chunk where chunk_no = 0 and state = 'committed'"
+        writer = wait_until(lambda: fetch_value(cluster.near, first), "chunk 0 is committed")
+        _lose(cluster)
+    output = _end(cluster.run(cluster.south, spec=spec, busy_wait_s=60, retry_budget_s=60), 0)
+    load = fetch(cluster.near, "select epoch, state from rowledger.load")
+    assert [tuple(row) for row in load] == [(2, "published")], output
+    assert fetch_value(cluster.near, first) == writer
+    assert_accounted(cluster.near, EVENTS, rows)
+
+
+def test_each_host_fetches_what_it_loads_from_an_object_store(cluster: Cluster, store: Callable[[], str]) -> None:
+    rows = cluster.write()
+    (file,) = cluster.landing.glob("events/*.parquet")
+    with fs.S3FileSystem(endpoint_override=os.environ["AWS_ENDPOINT_URL"]).open_output_stream(
+        f"shop/{DAY}.parquet"
+    ) as stream:
+        stream.write(file.read_bytes())
+    file.unlink()
+    _take_over_from_a_lost_host(cluster, ParquetFiles(path="s3://shop/{partition_key}.parquet"), rows)
+    for host in (cluster.north, cluster.south):
+        assert re.search(rf"^{re.escape(host.address)} .*GET /shop/{DAY}.parquet", store(), re.MULTILINE)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["csv.gz", "json"])
+def test_what_a_lost_host_has_spooled_another_one_reads_from_the_source(cluster: Cluster, kind: str) -> None:
+    rows = events(250)
+    path = "{landing}/{partition_key}." + kind
+    file = cluster.landing / f"{DAY}.{kind}"
+    frame = pl.DataFrame(rows, schema=SCHEMAS["events"], orient="row")
+    source: Source
+    match kind:
+        case "json":
+            source = JsonFiles(path=path)
+            file.write_text(json.dumps(rows, default=str))
+        case _:
+            source = CsvFiles(path=path)
+            file.write_bytes(gzip.compress(frame.write_csv(datetime_format="%Y-%m-%dT%H:%M:%SZ").encode()))
+    _take_over_from_a_lost_host(cluster, source, rows)
+    spools = [list((cluster.landing.parent / f"home-of-{name}").glob("spool")) for name in ("north", "south")]
+    assert all(spools), "each host has a spool of its own"
