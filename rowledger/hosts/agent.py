@@ -46,6 +46,7 @@ from rowledger.workers import Hello, IncidentRecorder, Pool, WorkerAtWork, defau
 
 __all__ = ["Agent"]
 
+_UNOPENED_S = 120.0
 _FILE_S = 600.0  # to write the files of one chunk, or to fetch one
 
 
@@ -57,15 +58,22 @@ class Agent:
         self._work: _Work | None = None
         self._opening = False
 
+    async def wait_to_be_opened(self) -> None:
+        """Give up where no head comes for the agent: the run that has started it may have died meanwhile."""
+        await asyncio.sleep(_UNOPENED_S)
+        if not self._opening:
+            self._abandoned()
+
     async def open(self, message: bytes) -> bytes:
         """Begin to work for a run: Opened, or Refused with the reason."""
         if self._opening:
-            return _encoded(Refused(reason="it is at work for a run already"))
+            return _encoded(Refused(pid=os.getpid(), reason="it is at work for a run already"))
         self._opening = True
         try:
             work = await _Work.begun(Open.model_validate_json(message), self._abandoned)
         except Exception as error:  # noqa: BLE001 - whatever the user's modules raise: the host cannot work then
-            return _encoded(Refused(reason=str(error) if isinstance(error, RowledgerError) else summarize(error)))
+            reason = str(error) if isinstance(error, RowledgerError) else summarize(error)
+            return _encoded(Refused(pid=os.getpid(), reason=reason))
         self._work = work
         return _encoded(work.opened)
 
@@ -99,6 +107,7 @@ class _Work:
         self._ending = contextlib.AsyncExitStack()
         self._pool_ending = contextlib.AsyncExitStack()
         self._heard = asyncio.Event()
+        self._requests: set[int] = set()
         limits = order.settings.model_copy(update={"workers": opened.workers})
         holder = Holder(UUID(order.holder), os.getpid(), order.host)
         self._gate = OutageGate(url, limits, log=news.log, ended=self._outage_ended)
@@ -157,6 +166,7 @@ class _Work:
 
     async def commit(self, request: Commit, content: bytes) -> Done | Missing | Raised:
         passing: list[Path] = []
+        self._requests.add(request.number)
         try:
             job, passing = await in_thread(
                 lambda: self._files.unpack(request.job, request.files, content), timeout_s=_FILE_S
@@ -167,6 +177,7 @@ class _Work:
         except Exception as error:  # noqa: BLE001 - every error belongs to the head, which waits for this chunk
             return as_raised(error)
         finally:
+            self._requests.discard(request.number)
             for file in passing:
                 file.unlink(missing_ok=True)
 
@@ -182,6 +193,7 @@ class _Work:
             items=items,
             last=last,
             away=self._gate.away,
+            requests=tuple(self._requests),
             workers=tuple(map(_seen_worker, pool.workers_at_work())),
             charged_deaths=pool.charged_deaths,
             peak_rss_bytes=pool.peak_rss_bytes,

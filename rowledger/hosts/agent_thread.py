@@ -20,6 +20,7 @@ class AgentThread:
     def __init__(self, *, abandoned: Callable[[], None]) -> None:
         self._loop = asyncio.new_event_loop()
         self._agent = Agent(abandoned=abandoned)
+        self._waiting = self._loop.create_task(self._agent.wait_to_be_opened())
         threading.Thread(target=self._loop.run_forever, name="rowledger agent", daemon=True).start()
 
     def call(self, method: Method, message: bytes, files: bytes) -> "concurrent.futures.Future[bytes]":

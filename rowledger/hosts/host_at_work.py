@@ -2,8 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable
 
+from rowledger.hosts.chunk_requests import ChunkRequests
 from rowledger.hosts.engine import HostGone
 from rowledger.hosts.losses import HostLosses
 from rowledger.hosts.remote_host import RemoteHost
@@ -15,15 +16,14 @@ __all__ = ["HostAtWork"]
 
 
 class HostAtWork:
-    """One host. `run_lane` has chunks committed there; `server_answers` says whether the head reaches the database."""
+    """One host, and the chunks that it takes from all of the run. `heard` is called for each of its news."""
 
     def __init__(
         self,
         remote: RemoteHost,
+        chunks: ChunkRequests,
         limits: WriterSettings,
         *,
-        run_lane: Callable[[RemoteHost], Coroutine[None, None, None]],
-        server_answers: Callable[[], Awaitable[bool]],
         heard: Callable[[RemoteHost], None],
         losses: HostLosses,
         told: Callable[[Incident], None],
@@ -31,8 +31,7 @@ class HostAtWork:
     ) -> None:
         self._remote = remote
         self._limits = limits
-        self._run_lane = run_lane
-        self._server_answers = server_answers
+        self._chunks = chunks
         self._heard_of = heard
         self._losses = losses
         self._told = told
@@ -56,7 +55,7 @@ class HostAtWork:
 
     def _start_lanes(self, group: asyncio.TaskGroup) -> None:
         self._remote.may_work.set()
-        self._lanes = [group.create_task(self._run_lane(self._remote)) for _ in range(self._remote.workers)]
+        self._lanes = [group.create_task(self._chunks.run_lane(self._remote)) for _ in range(self._remote.workers)]
 
     def _heard(self, group: asyncio.TaskGroup) -> None:
         """Look at the host's news; raises HostGone where it has been cut off from the database for too long."""
@@ -75,11 +74,11 @@ class HostAtWork:
     async def _judge(self) -> None:
         """Bench a host that cannot reach the server while the head can."""
         remote = self._remote
-        if not await self._server_answers() or not remote.news.away:
+        if not await self._chunks.server_answers() or not remote.news.away:
             return
         self._benched_at = asyncio.get_running_loop().time()
         remote.may_work.clear()
         for lane in self._lanes:
             lane.cancel()
         await asyncio.gather(*self._lanes, return_exceptions=True)
-        await self._losses.bench(remote.host, remote.news.workers, remote.news.away)
+        await self._losses.bench(remote.host, remote.news.away, remote.pid)

@@ -1,7 +1,6 @@
 """The pool of a run whose chunks are committed on other hosts. It has the interface of `Pool`, and a local one for planning.
 
-Each host has as many lanes as workers. A lane takes a chunk from the queue and has it committed there. What is unanswered on a
-host that is lost, or cannot reach the database, goes back into the queue: the fence and the claim settle what became of it.
+It looks for hosts as long as the run lasts, and has each work for the run until it is lost.
 """
 
 import asyncio
@@ -9,14 +8,15 @@ import contextlib
 import itertools
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from rowledger.chunk import ChunkJob, Job, PlanJob
 from rowledger.counted import counted
-from rowledger.errors import DatabaseUnavailable, HostsUnavailable, PoolBroken, RowledgerError, WriterClosed
+from rowledger.errors import HostsUnavailable, PoolBroken, RowledgerError, WriterClosed
+from rowledger.hosts.chunk_requests import ChunkRequests
 from rowledger.hosts.engine import Engine, HostGone, Place
 from rowledger.hosts.host_at_work import HostAtWork
 from rowledger.hosts.losses import HostLosses
@@ -26,31 +26,14 @@ from rowledger.ledger import ChunkOutcome, Incident, IncidentKind, Planned
 from rowledger.machine import Host
 from rowledger.postgres import OutageGate, summarize
 from rowledger.settings import WriterSettings
-from rowledger.workers import JobQueue, LogSink, Pool, Produced, Production
+from rowledger.workers import LogSink, Pool, Produced, Production
 
 __all__ = ["HostPool"]
 
-_AGAIN, _IN_TURN = 0, 1  # a chunk whose host was lost comes first
 _LOOK_FOR_HOSTS_S = 1.0
 _CONNECTIONS_MIN = 2  # of a host: a worker's, and its agent's for incidents
 _LOCAL_WORKERS = 1  # which plans
 _NUMBERS_MAX = 99  # as many hosts fit into a session's name
-
-
-@dataclass(eq=False, slots=True)
-class _Request:
-    """A chunk that waits for its outcome, and the ends of the hosts that were lost with it."""
-
-    job: ChunkJob
-    answered: "asyncio.Future[ChunkOutcome]"
-    losses: list[str] = field(default_factory=list)
-
-
-@dataclass(eq=False, slots=True)
-class _Lane:
-    """One of the chunks that a host can have at once."""
-
-    is_up: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +69,11 @@ class HostPool:
         self._sharing = sharing
         self._connections_max = sharing.connections_max - _LOCAL_WORKERS
         self._limits = limits
-        self._gate = gate
         self._losses = losses
         self._told = told
         self._log = log
         self._ready = ready
-        self._requests: JobQueue[_Request] = JobQueue()
-        self._unanswered: set[_Request] = set()
+        self._chunks = ChunkRequests(limits, gate)
         self._hosts: dict[str, RemoteHost] = {}  # by the engine's identifier; those at work, benched ones among them
         self._serving: dict[str, asyncio.Task[None]] = {}
         self._refused: dict[str, str] = {}
@@ -101,7 +82,6 @@ class HostPool:
         self._numbers = itertools.count(1)
         self._changed = asyncio.Event()
         self._gathering: asyncio.Task[None] | None = None
-        self._broken: RowledgerError | None = None
         self._closed = True
         self._lost = 0
         self._charged_of_lost = self._peak_of_lost = 0
@@ -127,8 +107,7 @@ class HostPool:
         for task in serving:
             task.cancel()
         await asyncio.gather(*serving, return_exceptions=True)
-        for request in self._requests.drain():
-            request.answered.cancel()
+        self._chunks.cancel()
         closing = (self._close(remote, at_once=kind is not None) for remote in self._hosts.values())
         await asyncio.gather(*closing, return_exceptions=True)
         if self._gathering is not None:
@@ -148,17 +127,7 @@ class HostPool:
         """Have a chunk committed on a host; raises as `Pool.commit`, and HostsUnavailable where there is no host for it."""
         if self._closed:
             raise WriterClosed("the writer's pool is not open: use it inside its `async with` block")
-        if self._broken is not None:
-            raise self._broken
-        if not isinstance(job, ChunkJob):
-            return await self._local.commit(job)
-        request = _Request(job, asyncio.get_running_loop().create_future())
-        self._unanswered.add(request)
-        self._requests.put(request, _IN_TURN)
-        try:
-            return await request.answered
-        finally:
-            self._unanswered.discard(request)
+        return await (self._chunks.commit(job) if isinstance(job, ChunkJob) else self._local.commit(job))
 
     def resize(self, workers: int) -> None:
         """Have this many connections of workers from now on; see `LoadPool.resize`. Hosts that are at work keep theirs."""
@@ -173,9 +142,11 @@ class HostPool:
             async with self._engine:
                 await self._look_for_hosts()
         except RowledgerError as error:
-            self._break(error)
+            self._chunks.break_with(error)
         except Exception as error:  # noqa: BLE001 - the run must not wait for hosts that nobody looks for
-            self._break(HostsUnavailable(f"the engine failed ({type(error).__name__}: {error}); see to it, then rerun"))
+            self._chunks.break_with(
+                HostsUnavailable(f"the engine failed ({type(error).__name__}: {error}); see to it, then rerun")
+            )
 
     async def _look_for_hosts(self) -> None:
         loop = asyncio.get_running_loop()
@@ -191,11 +162,11 @@ class HostPool:
             if len(self._serving) > len(self._hosts) or self._may_work:  # some are being opened, or at work
                 none_since = None
             elif places and all(place.identifier in self._refused for place in places):
-                self._break(HostsUnavailable(self._why_none()))
+                self._chunks.break_with(HostsUnavailable(self._why_none()))
             elif none_since is None:
                 none_since = loop.time()
             elif loop.time() - none_since > self._patience_s:
-                self._break(HostsUnavailable(self._why_none()))
+                self._chunks.break_with(HostsUnavailable(self._why_none()))
             self._changed.clear()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_LOOK_FOR_HOSTS_S):
@@ -229,8 +200,19 @@ class HostPool:
             return False
         if asyncio.get_running_loop().time() < self._not_before.get(place.identifier, 0.0):
             return False
-        limit = min(self._limits.hosts or _NUMBERS_MAX, max(1, self._connections_max // _CONNECTIONS_MIN))
-        return self._broken is None and not self._closed and len(self._serving) < limit
+        if (
+            self._closed
+            or self._chunks.broken is not None
+            or len(self._serving) >= (self._limits.hosts or _NUMBERS_MAX)
+        ):
+            return False
+        being_opened = len(self._serving) - len(self._hosts)
+        return self._connections_left - being_opened * _CONNECTIONS_MIN >= _CONNECTIONS_MIN or not self._serving
+
+    @property
+    def _connections_left(self) -> int:
+        """Connections that no host has."""
+        return self._connections_max - sum(remote.workers + 1 for remote in self._hosts.values())
 
     def _named(self, place: Place) -> Host | None:
         """The host's name and number in this run; None once the numbers are used up."""
@@ -264,9 +246,8 @@ class HostPool:
         try:
             async with asyncio.timeout(limits.start_timeout_s):
                 agent = await self._engine.start(place)
-            remote = RemoteHost(host, agent, silent_s=limits.host_silent_s, spool_dir=self._sharing.spool_dir)
-            share = self._share()
-            order = self._sharing.order.model_copy(update={"host": host, "workers_max": share})
+            remote = RemoteHost(host, agent, limits, self._sharing.spool_dir)
+            order = self._sharing.order.model_copy(update={"host": host, "workers_max": self._share()})
             opened = await remote.open(order, limits.start_timeout_s)
             self._log(logging.INFO, f"host {host.name}: {counted(opened.workers, 'worker')}, agent {opened.pid}")
             for kind, told in opened.limited:
@@ -274,9 +255,8 @@ class HostPool:
             self._hosts[place.identifier] = remote
             at_work = HostAtWork(
                 remote,
+                self._chunks,
                 limits,
-                run_lane=self._run_lane,
-                server_answers=self._server_answers,
                 heard=self._watch_deaths,
                 losses=self._losses,
                 told=self._told,
@@ -286,9 +266,13 @@ class HostPool:
         except HostRefused as refused:
             self._refused[place.identifier] = f"host {host.name}: {refused}"
             self._log(logging.ERROR, f"host {host.name} cannot work for this run: {refused}")
-            await self._losses.note(host, IncidentKind.HOST_REFUSED, str(refused), None)
+            await self._losses.note(host, IncidentKind.HOST_REFUSED, str(refused), refused.pid)
             if remote is not None:
                 await remote.end()
+        except asyncio.CancelledError:  # the run ends; it closes the hosts that are at work
+            if remote is not None and place.identifier not in self._hosts:
+                await remote.end()
+            raise
         except TimeoutError:
             await self._lose(host, remote, f"its agent did not start within {limits.start_timeout_s:g} s")
         except HostGone as gone:
@@ -298,74 +282,22 @@ class HostPool:
 
     def _share(self) -> int:
         """The workers that the next host may have at most: hosts that are there already have theirs."""
-        taken = sum(remote.workers + 1 for remote in self._hosts.values())
-        waiting = max(1, len(self._serving) - len(self._hosts))
-        return max(1, (self._connections_max - taken) // waiting - 1)
-
-    async def _run_lane(self, remote: RemoteHost) -> None:
-        """Have one chunk after another committed there; raises HostGone. A cancel puts the chunk back into the queue."""
-        lane = _Lane()
-        while True:
-            request = await self._requests.take(lane)
-            if request is None or request.answered.done():  # its load has failed or was cancelled meanwhile
-                continue
-            try:
-                await self._have_committed(remote, request)
-            except BaseException:
-                if not request.answered.done():
-                    request.job = request.job.numbered(request.job.attempt + 1)
-                    self._requests.put(request, _AGAIN)
-                raise
-
-    async def _have_committed(self, remote: RemoteHost, request: _Request) -> None:
-        """One chunk on one host; raises HostGone where the host is what has failed."""
-        try:
-            outcome = await remote.commit(request.job)
-        except HostGone as gone:
-            request.losses.append(f"host {remote.host.name} {gone}")
-            if len(request.losses) >= self._limits.chunk_attempts_max:
-                request.answered.set_exception(self._costly(request))
-            raise
-        except DatabaseUnavailable as error:
-            if await self._server_answers():
-                raise HostGone(f"gave up on the database, which answers the head: {error}") from None
-        except PoolBroken as error:
-            self._break(PoolBroken(f"host {remote.host.name}: {error}"))
-        except Exception as error:  # noqa: BLE001 - every other error belongs to the caller that waits for this chunk
-            if not request.answered.done():
-                request.answered.set_exception(error)
-        else:
-            if not request.answered.done():
-                request.answered.set_result(outcome)
-
-    async def _server_answers(self) -> bool:
-        """Whether the head reaches the server. Waits while it does not; if it gives up, so does the run."""
-        try:
-            await self._gate.recover()
-        except DatabaseUnavailable as error:
-            self._break(error)
-            return False
-        return True
-
-    def _costly(self, request: _Request) -> RowledgerError:
-        return HostsUnavailable(
-            f"{request.job.name}: {counted(len(request.losses), 'host')} lost while it was at work there, the last one: "
-            f"{request.losses[-1]}; {request.job.resumption}"
-        )
+        being_opened = max(1, len(self._serving) - len(self._hosts))
+        return max(1, self._connections_left // being_opened - 1)
 
     async def _lose(self, host: Host, remote: RemoteHost | None, why: str) -> None:
         """Record the loss, end the host's sessions, and break the run where it has lost too many."""
         self._lost += 1
-        workers = remote.news.workers if remote is not None else ()
         told = f"host {host.name} was lost: it {why}"
         self._log(logging.ERROR, told)
-        if remote is not None:
+        if remote is None:
+            await self._losses.note(host, IncidentKind.HOST_LOST, told, None)
+        else:
             self._charged_of_lost += remote.news.charged_deaths
             self._peak_of_lost = max(self._peak_of_lost, remote.news.peak_rss_bytes)
-            await remote.end()
-        await self._losses.lose(host, workers, told)
+            await asyncio.gather(remote.end(), self._losses.lose(host, remote.news.workers, told, remote.pid))
         if self._lost > self._limits.hosts_lost_max:
-            self._break(
+            self._chunks.break_with(
                 HostsUnavailable(
                     f"{counted(self._lost, 'host')} lost in this run, hosts_lost_max is {self._limits.hosts_lost_max}; "
                     f"the last one: {told}. Look at `rowledger incidents --table TABLE`, see to the hosts, rerun"
@@ -377,20 +309,12 @@ class HostPool:
         charged = self._local.charged_deaths + self._charged_of_lost
         charged += sum(one.news.charged_deaths for one in self._hosts.values())
         if charged > self._limits.respawns_max:
-            self._break(
+            self._chunks.break_with(
                 PoolBroken(
                     f"{charged} workers died in this run, the respawn budget is {self._limits.respawns_max}; the last one on "
                     f"host {remote.host.name}. Look at `rowledger incidents --table TABLE`, fix the cause, rerun"
                 )
             )
-
-    def _break(self, error: RowledgerError) -> None:
-        """Fail all chunks, those to come among them."""
-        if self._broken is None:
-            self._broken = error
-        for request in self._unanswered:
-            if not request.answered.done():
-                request.answered.set_exception(self._broken)
 
     async def _close(self, remote: RemoteHost, *, at_once: bool) -> None:
         # A worker gets this long for its end; the sessions of the agent close meanwhile.

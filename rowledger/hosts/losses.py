@@ -2,9 +2,10 @@
 
 import asyncio
 import logging
-import os
 from collections.abc import Sequence
+from dataclasses import replace
 
+from rowledger.counted import counted
 from rowledger.hosts.messages import WorkerSeen
 from rowledger.ledger import Holder, HostSession, Incident, IncidentKind, SupervisorSessions, terminate_host_sessions
 from rowledger.machine import Host
@@ -27,7 +28,7 @@ class HostLosses:
         self._incidents = incidents
         self._log = log
 
-    async def lose(self, host: Host, workers: Sequence[WorkerSeen], told: str) -> None:
+    async def lose(self, host: Host, workers: Sequence[WorkerSeen], told: str, agent_pid: int | None) -> None:
         """End the sessions of a lost host, and record an incident a worker.
 
         Workers are known by the host's last news and by the sessions that were found. Where none is known, the host itself is
@@ -41,30 +42,23 @@ class HostLosses:
         for worker in known.values():
             await self._incidents.record_of_load(_incident(host, worker, IncidentKind.HOST_LOST, told), worker.load_id)
         if not known:
-            await self.note(host, IncidentKind.HOST_LOST, told, None)
+            await self.note(host, IncidentKind.HOST_LOST, told, agent_pid)
 
-    async def bench(self, host: Host, workers: Sequence[WorkerSeen], away: str) -> None:
+    async def bench(self, host: Host, away: str, agent_pid: int | None) -> None:
         """End the sessions of a host that cannot reach the server while the head can, and record that."""
         ended = await self._end_sessions(host)
         told = (
             f"host {host.name} cannot reach the database ({away}), and the head can: its chunks go to others, "
-            f"{len(ended)} of its sessions ended"
+            f"{counted(len(ended), 'session')} of it ended"
         )
         self._log(logging.WARNING, told)
-        await self.note(host, IncidentKind.HOST_BENCHED, told, workers[0].pid if workers else None)
+        await self.note(host, IncidentKind.HOST_BENCHED, told, agent_pid)
 
-    async def note(self, host: Host, kind: IncidentKind, told: str, pid: int | None) -> None:
-        """Record an incident of a host as a whole; `pid` is the agent's or a worker's, the head's where none is known."""
-        incident = Incident(
-            kind=kind,
-            pid=pid or os.getpid(),
-            exit_code=None,
-            partition_key=None,
-            chunk_no=None,
-            attempt=0,
-            summary=told,
-            host=host.name,
-        )
+    async def note(self, host: Host, kind: IncidentKind, told: str, agent_pid: int | None) -> None:
+        """Record an incident of a host as a whole; as the head's own where the agent's pid is not known."""
+        incident = Incident.of_run(kind, told)
+        if agent_pid is not None:
+            incident = replace(incident, pid=agent_pid, host=host.name)
         await self._incidents.record_of_load(incident, None)
 
     async def _end_sessions(self, host: Host) -> Sequence[HostSession]:

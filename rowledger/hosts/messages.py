@@ -72,6 +72,7 @@ class Refused(Message):
     """The host cannot work for this run, for this reason."""
 
     kind: Literal["refused"] = "refused"
+    pid: int
     reason: str
 
 
@@ -90,9 +91,10 @@ class SentFile(Message):
 class Commit(Message):
     """Commit a chunk. Paths in its descriptor that are names of `files` mean these files.
 
-    The bytes of all files without an origin follow each other behind the message.
+    The bytes of all files without an origin follow each other behind the message. `number` is the request's own.
     """
 
+    number: int
     job: ChunkJob
     files: tuple[SentFile, ...] = ()
 
@@ -153,12 +155,14 @@ class WorkerSeen(Message):
 class News(Message):
     """What has happened since the last poll, and how the host is.
 
-    `last` is the number of the last item. `away` is why the host cannot reach the database, and empty while it can.
+    `last` is the number of the last item. `away` is why the host cannot reach the database, and empty while it can. `requests`
+    are those that it has and has not answered.
     """
 
     items: tuple[NewsItem, ...] = ()
     last: int = 0
     away: str = ""
+    requests: tuple[int, ...] = ()
     workers: tuple[WorkerSeen, ...] = ()
     charged_deaths: int = 0
     peak_rss_bytes: int = 0

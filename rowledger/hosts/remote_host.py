@@ -1,6 +1,7 @@
 """The head's end of one host: its calls, its news, and what of its work is unanswered."""
 
 import asyncio
+import itertools
 import logging
 import time
 from collections.abc import Callable
@@ -27,6 +28,7 @@ from rowledger.hosts.raised_errors import as_error
 from rowledger.hosts.sent_files import pack
 from rowledger.ledger import ChunkOutcome, Incident
 from rowledger.machine import Host, in_thread
+from rowledger.settings import WriterSettings
 from rowledger.workers import LogLine
 
 __all__ = ["HostRefused", "RemoteHost"]
@@ -37,21 +39,32 @@ _LOOK_S = 0.5
 
 
 class HostRefused(Exception):
-    """The host cannot work for this run."""
+    """The host cannot work for this run; `pid` is its agent's."""
+
+    def __init__(self, reason: str, *, pid: int) -> None:
+        super().__init__(reason)
+        self.pid = pid
 
 
 class RemoteHost:
     """A host with an agent for this run."""
 
-    def __init__(self, host: Host, agent: AgentHandle, *, silent_s: float, spool_dir: Path) -> None:
+    def __init__(self, host: Host, agent: AgentHandle, limits: WriterSettings, spool_dir: Path) -> None:
         self.host = host
         self.news = News()
         self.workers = 0
+        self.pid: int | None = None
+        """The agent's, once it is known."""
         self.may_work = asyncio.Event()
         """Set while it can reach the database."""
         self._agent = agent
-        self._silent_s = silent_s
+        self._silent_s = limits.host_silent_s
+        self._forgotten_s = limits.chunk_deadline_s
         self._spool_dir = spool_dir
+        self._numbers = itertools.count()
+        self._unseen_since: dict[
+            int, float
+        ] = {}  # requests without an answer, of which the host has told nothing lately
 
     async def open(self, order: Open, timeout_s: float) -> Opened:
         """Have it begin; raises HostRefused, and HostGone where it gives no answer in time."""
@@ -61,8 +74,8 @@ class RemoteHost:
         except TimeoutError:
             raise HostGone(f"gave no answer within {timeout_s:g} s") from None
         if not isinstance(answer, Opened):
-            raise HostRefused(answer.reason)
-        self.workers = answer.workers
+            raise HostRefused(answer.reason, pid=answer.pid)
+        self.workers, self.pid = answer.workers, answer.pid
         return answer
 
     async def commit(self, job: ChunkJob) -> ChunkOutcome:
@@ -80,8 +93,12 @@ class RemoteHost:
 
     async def _send(self, job: ChunkJob, *, sent_whole: bool) -> Done | Missing | Raised:
         packed = await in_thread(lambda: pack(job, self._spool_dir, sent_whole=sent_whole), timeout_s=_READ_S)
-        request = Commit(job=packed.job, files=packed.files)
-        return decode_answer(await self._agent.call("commit", _encoded(request), packed.content))
+        request = Commit(number=next(self._numbers), job=packed.job, files=packed.files)
+        self._unseen_since[request.number] = time.monotonic()
+        try:
+            return decode_answer(await self._agent.call("commit", _encoded(request), packed.content))
+        finally:
+            del self._unseen_since[request.number]
 
     async def listen(
         self, log: Callable[[int, str], None], told: Callable[[Incident], None], heard: Callable[[], None]
@@ -90,7 +107,17 @@ class RemoteHost:
         while True:
             poll = Poll(seen=self.news.last, wait_s=self._silent_s / _POLLS_PER_SILENCE)
             self._take(News.model_validate_json(await self._answer(poll)), log, told)
+            self._look_for_forgotten()
             heard()
+
+    def _look_for_forgotten(self) -> None:
+        """Raise HostGone for a request that was sent, is not answered, and is not there: nothing would end the wait for it."""
+        now = time.monotonic()
+        for number, since in self._unseen_since.items():
+            if number in self.news.requests:
+                self._unseen_since[number] = now
+            elif now - since > self._forgotten_s:
+                raise HostGone(f"has not heard of a chunk for {self._forgotten_s:g} s (chunk_deadline_s)")
 
     def _take(self, news: News, log: Callable[[int, str], None], told: Callable[[Incident], None]) -> None:
         self.news = news
