@@ -16,7 +16,9 @@ from urllib.parse import urlsplit, urlunsplit
 import asyncpg
 import hypothesis
 import pytest
+from pyarrow import fs
 
+from pipeline_tests.support.object_store import object_store, variables
 from rowledger.embedded.server import EmbeddedServer
 from rowledger.ledger.migrations import ensure_ledger
 from rowledger.settings import settings
@@ -140,3 +142,21 @@ def unused_port() -> Iterator[int]:
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
         yield held.getsockname()[1]
+
+
+@pytest.fixture(scope="session")
+def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of an object store that lasts as long as the tests of this process."""
+    with object_store(tmp_path_factory.mktemp("store")) as address:
+        yield address
+
+
+@pytest.fixture
+def store(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> fs.S3FileSystem:
+    """The store, with an empty bucket `shop`; its address and credentials are in the usual variables."""
+    for name, value in variables(endpoint).items():
+        monkeypatch.setenv(name, value)
+    store = fs.S3FileSystem(endpoint_override=endpoint, allow_bucket_creation=True, allow_bucket_deletion=True)
+    store.create_dir("shop")
+    store.delete_dir_contents("shop")
+    return store

@@ -41,6 +41,10 @@ class ProcessHost:
     calls: list[tuple[str, int | None]] = field(default_factory=list)
     """The calls that its agents were given: the method, and the number of the chunk."""
     is_cut: bool = False
+    sent_bytes: int = 0
+    """Bytes of files that were sent beside messages."""
+    damage: bool = False
+    """Whether the last byte of each file is another one when it arrives."""
 
     @property
     def agent_pid(self) -> int:
@@ -171,6 +175,9 @@ class _ProcessAgent:
         number = next(self._ids)
         answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self._waiting[number] = answer
+        self._host.sent_bytes += len(files)
+        if self._host.damage and files:
+            files = files[:-1] + bytes([files[-1] ^ 1])
         if not self._host.is_cut:
             self._writer.write(_frame({"id": number, "method": method}, message, files))
         self._host.calls.append((method, chunk_no))

@@ -1,22 +1,17 @@
 """Files in an object store are found, fetched and loaded like those on a disk; the store is a local one of Amazon's kind."""
 
-import re
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from pyarrow import fs
 
 from pipeline_tests.support.assertions import assert_nothing_left_over
 from pipeline_tests.support.database import fetch, fetch_value
 from pipeline_tests.support.loading import Recorder, load_one
+from pipeline_tests.support.object_store import SECRET, TABLE, parquet, put
 from pipeline_tests.support.tables_of_other_sources import STORED
-from pipeline_tests.support.waiting import wait_until
 from rowledger.errors import SourceError
 from rowledger.sources.arrow_ipc import ArrowFiles
 from rowledger.sources.csv import CsvFiles
@@ -25,57 +20,14 @@ from rowledger.sources.parquet import ParquetFiles
 from rowledger.spec.partition import Partition
 from rowledger.spec.source import SourceContext
 
-_SECRET = "a-secret-of-the-store"
-_STARTED = re.compile(r"Running on (http://127\.0\.0\.1:\d+)")
-_TABLE = pa.table({"sensor": [1, 2], "value": [0.5, None]})
 _CSV = b"sensor,value\n1,0.5\n2,\n"
 DAY = Partition(key="2024-03-01")
 
 
-@pytest.fixture(scope="module")
-def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of an object store that lasts as long as these tests."""
-    output = tmp_path_factory.mktemp("store") / "output"
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", "0"]
-    with output.open("wb") as stream, subprocess.Popen(command, stdout=stream, stderr=stream) as server:
-        try:
-            yield wait_until(lambda: _STARTED.search(output.read_text()), "the object store is up", timeout_s=60)[1]
-        finally:
-            server.kill()
-
-
-@pytest.fixture
-def store(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> fs.S3FileSystem:
-    """The store, with an empty bucket `shop`; its address and credentials are in the usual variables."""
-    for name, value in {
-        "AWS_ENDPOINT_URL": endpoint,
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": _SECRET,
-        "AWS_REGION": "us-east-1",
-        "AWS_EC2_METADATA_DISABLED": "true",
-    }.items():
-        monkeypatch.setenv(name, value)
-    store = fs.S3FileSystem(endpoint_override=endpoint, allow_bucket_creation=True, allow_bucket_deletion=True)
-    store.create_dir("shop")
-    store.delete_dir_contents("shop")
-    return store
-
-
-def put(store: fs.S3FileSystem, name: str, content: bytes) -> None:
-    with store.open_output_stream(f"shop/{name}") as stream:
-        stream.write(content)
-
-
-def parquet() -> bytes:
-    sink = pa.BufferOutputStream()
-    pq.write_table(_TABLE, sink)
-    return sink.getvalue().to_pybytes()
-
-
 def arrow() -> bytes:
     sink = pa.BufferOutputStream()
-    with pa.ipc.new_file(sink, _TABLE.schema) as writer:
-        writer.write_table(_TABLE)
+    with pa.ipc.new_file(sink, TABLE.schema) as writer:
+        writer.write_table(TABLE)
     return sink.getvalue().to_pybytes()
 
 
@@ -120,7 +72,7 @@ def test_a_table_is_loaded_from_an_object_store_and_nothing_tells_its_secret(
     ]
     ledger = fetch_value(database, "select string_agg(to_jsonb(c)::text, ' ') from rowledger.chunk c")
     assert "s3://shop/stored/all.parquet" in ledger
-    assert _SECRET not in ledger + observer.text
+    assert SECRET not in ledger + observer.text
     assert_nothing_left_over(database)
 
 
@@ -131,4 +83,4 @@ def test_a_table_is_loaded_from_an_object_store_and_nothing_tells_its_secret(
 def test_an_object_that_is_not_there_is_named(tmp_path: Path, path: str) -> None:
     with pytest.raises(SourceError, match=r"no file s3://.*/2024-03-01.*parquet; write it first") as raised:
         frame_of(ParquetFiles(path=path), tmp_path)
-    assert _SECRET not in str(raised.value)
+    assert SECRET not in str(raised.value)
