@@ -108,6 +108,7 @@ class _Work:
         self._pool_ending = contextlib.AsyncExitStack()
         self._heard = asyncio.Event()
         self._requests: set[int] = set()
+        self._workers = opened.workers
         limits = order.settings.model_copy(update={"workers": opened.workers})
         holder = Holder(UUID(order.holder), os.getpid(), order.host)
         self._gate = OutageGate(url, limits, log=news.log, ended=self._outage_ended)
@@ -183,6 +184,9 @@ class _Work:
 
     async def news(self, poll: Poll) -> News:
         self._heard.set()
+        if poll.workers != self._workers:
+            self._workers = poll.workers
+            self._pool.resize(poll.workers)
         items, last = await self._news.after(poll.seen, poll.wait_s)
         self._heard.set()
         return self._seen(items, last)

@@ -55,7 +55,7 @@ class HostAtWork:
 
     def _start_lanes(self, group: asyncio.TaskGroup) -> None:
         self._remote.may_work.set()
-        self._lanes = [group.create_task(self._chunks.run_lane(self._remote)) for _ in range(self._remote.workers)]
+        self._lanes = [group.create_task(self._chunks.run_lane(self._remote)) for _ in range(self._remote.workers_max)]
 
     def _heard(self, group: asyncio.TaskGroup) -> None:
         """Look at the host's news; raises HostGone where it has been cut off from the database for too long."""

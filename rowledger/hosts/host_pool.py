@@ -130,8 +130,15 @@ class HostPool:
         return await (self._chunks.commit(job) if isinstance(job, ChunkJob) else self._local.commit(job))
 
     def resize(self, workers: int) -> None:
-        """Have this many connections of workers from now on; see `LoadPool.resize`. Hosts that are at work keep theirs."""
+        """Have this many connections of workers from now on; see `LoadPool.resize`. Hosts hear of it with their next poll."""
         self._connections_max = workers - _LOCAL_WORKERS
+        hosts = list(self._hosts.values())
+        left = self._connections_max - len(hosts)
+        for place, remote in enumerate(
+            sorted(hosts, key=lambda one: one.workers_max)
+        ):  # what a small one spares, others get
+            remote.workers = min(remote.workers_max, max(1, left // (len(hosts) - place)))
+            left -= remote.workers
 
     # ---- which hosts there are ----------------------------------------------------------------------------------------------
 

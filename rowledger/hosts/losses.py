@@ -49,7 +49,7 @@ class HostLosses:
         ended = await self._end_sessions(host)
         told = (
             f"host {host.name} cannot reach the database ({away}), and the head can: its chunks go to others, "
-            f"{counted(len(ended), 'session')} of it ended"
+            f"{counted(sum(session.may_end for session in ended), 'session')} of it ended"
         )
         self._log(logging.WARNING, told)
         await self.note(host, IncidentKind.HOST_BENCHED, told, agent_pid)
@@ -64,13 +64,21 @@ class HostLosses:
     async def _end_sessions(self, host: Host) -> Sequence[HostSession]:
         try:
             async with asyncio.timeout(_PATIENCE_S):
-                return await self._sessions.transaction(
+                found = await self._sessions.transaction(
                     f"end the sessions of host {host.name}",
                     lambda connection: terminate_host_sessions(connection, self._holder, host.number),
                 )
         except Exception as error:  # noqa: BLE001 - a chunk's next attempt waits for its lock, within its own limits
             self._log(logging.WARNING, f"sessions of host {host.name} could not be ended: {summarize(error)}")
-            return []
+            return ()
+        for session in found:
+            if not session.may_end:
+                self._log(
+                    logging.WARNING,
+                    f"server process {session.backend_pid} of host {host.name} goes on: it is of role {session.owner}, whose "
+                    "sessions this role may not end (grant it pg_signal_backend); chunks that it locks wait for it",
+                )
+        return found
 
 
 def _incident(host: Host, worker: WorkerSeen, kind: IncidentKind, told: str) -> Incident:

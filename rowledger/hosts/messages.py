@@ -124,10 +124,14 @@ class Raised(Message):
 
 
 class Poll(Message):
-    """Ask for what is new after the item with this number. The agent answers after `wait_s` at the latest."""
+    """Ask for what is new after the item with this number. The agent answers after `wait_s` at the latest.
+
+    It has so many `workers` from now on.
+    """
 
     seen: int
     wait_s: float
+    workers: int
 
 
 class IncidentTold(Message):

@@ -8,7 +8,7 @@ from rowledger.postgres import summarize
 __all__ = ["as_error", "as_raised"]
 
 _FACTS_OF_CHUNK = ("partition_key", "chunk_no", "worker_traceback")
-_FACTS_OF_WORKER = (*_FACTS_OF_CHUNK, "pid", "exit_code", "cause", "summary")
+_FACTS_OF_WORKER = (*_FACTS_OF_CHUNK, "pid", "exit_code", "cause", "summary", "host")
 
 
 def as_raised(error: Exception) -> Raised:

@@ -52,7 +52,10 @@ class RemoteHost:
     def __init__(self, host: Host, agent: AgentHandle, limits: WriterSettings, spool_dir: Path) -> None:
         self.host = host
         self.news = News()
+        self.workers_max = 0
+        """As many as it was opened with."""
         self.workers = 0
+        """As many as it may have now."""
         self.pid: int | None = None
         """The agent's, once it is known."""
         self.may_work = asyncio.Event()
@@ -75,7 +78,8 @@ class RemoteHost:
             raise HostGone(f"gave no answer within {timeout_s:g} s") from None
         if not isinstance(answer, Opened):
             raise HostRefused(answer.reason, pid=answer.pid)
-        self.workers, self.pid = answer.workers, answer.pid
+        self.workers = self.workers_max = answer.workers
+        self.pid = answer.pid
         return answer
 
     async def commit(self, job: ChunkJob) -> ChunkOutcome:
@@ -105,7 +109,7 @@ class RemoteHost:
     ) -> None:
         """Ask for news for ever; raises HostGone once the host has been silent for too long, or is known to be gone."""
         while True:
-            poll = Poll(seen=self.news.last, wait_s=self._silent_s / _POLLS_PER_SILENCE)
+            poll = Poll(seen=self.news.last, wait_s=self._silent_s / _POLLS_PER_SILENCE, workers=self.workers)
             self._take(News.model_validate_json(await self._answer(poll)), log, told)
             self._look_for_forgotten()
             heard()

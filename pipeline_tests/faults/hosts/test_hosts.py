@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
+from typing import Self
 from urllib.parse import urlsplit, urlunsplit
 
 import psutil
@@ -16,6 +17,7 @@ from pipeline_tests.support.proxy import Proxy
 from pipeline_tests.support.tables import DAY, EVENTS, events, write_source
 from pipeline_tests.support.waiting import is_stopped, wait_until
 from rowledger.errors import HostsUnavailable, PoolBroken
+from rowledger.hosts.host_pool import HostPool
 from rowledger.hosts.versions import code_versions
 from rowledger.ledger.reports import PartitionReport
 
@@ -261,6 +263,34 @@ def test_a_host_that_comes_later_gets_chunks_and_one_that_goes_loses_them(
     assert_accounted(database, EVENTS, rows)
 
 
+def test_a_host_with_fewer_connections_than_before_stops_workers_and_loses_no_row(
+    database: str, tmp_path: Path, engine: ProcessHosts, begin: Begin, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pools: list[HostPool] = []
+
+    class Kept(HostPool):
+        async def __aenter__(self) -> Self:
+            pools.append(self)
+            return await super().__aenter__()
+
+    monkeypatch.setattr("rowledger.hosts.HostPool", Kept)
+    proxy.throttle(lambda session: 20_000 if "worker" in session else None)
+    engine.add("north", {"ROWLEDGER_DATABASE_URL": proxy.url})
+    rows = events(3_000)
+    write_source(tmp_path, "events", DAY, rows)
+    loading = begin(EVENTS, DAY, workers=3)
+    _wait_for_sessions(database, "rowledger worker 1.%", 3)
+    pools[0].resize(3)  # the local worker's, the agent's and one more
+    wait_until(lambda: len(_sessions_like(database, "rowledger worker 1.%")) == 1, "two workers have ended")
+    assert not loading.done()
+    proxy.throttle(lambda _session: None)
+    pools[0].resize(5)
+    report = loading.result(_DONE_S)
+    assert report.error is None
+    assert not report.deaths
+    assert_accounted(database, EVENTS, rows)
+
+
 def test_no_process_is_left_when_a_run_fails_while_hosts_are_at_work(
     tmp_path: Path, engine: ProcessHosts, begin: Begin, url: dict[str, str]
 ) -> None:
@@ -271,6 +301,12 @@ def test_no_process_is_left_when_a_run_fails_while_hosts_are_at_work(
     processes = engine["north"].processes()
     assert "failpoint" in str(loading.result(_DONE_S).error)
     assert not psutil.wait_procs(processes, timeout=10)[1]
+
+
+def _sessions_like(database: str, pattern: str) -> list[int]:
+    return [
+        row[0] for row in fetch(database, "select pid from pg_stat_activity where application_name like $1", pattern)
+    ]
 
 
 def _wait_for_sessions(database: str, pattern: str, count: int) -> None:
