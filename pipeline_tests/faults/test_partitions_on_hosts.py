@@ -6,10 +6,8 @@ Each host is a network namespace of its own; what befalls it, befalls all of its
 import gzip
 import itertools
 import json
-import os
 import re
 import subprocess
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +20,7 @@ from pipeline.namespaces import Host, Network
 from pipeline_tests.support.assertions import assert_accounted, table_rows
 from pipeline_tests.support.database import fetch, fetch_value
 from pipeline_tests.support.hosts import hosts, serve
+from pipeline_tests.support.object_store import object_store, put, variables
 from pipeline_tests.support.server_gate import Where, gate
 from pipeline_tests.support.tables import DAY, EVENTS, NEXT_DAY, SCHEMAS, Row, events, write_source
 from pipeline_tests.support.waiting import is_stopped, wait_until
@@ -227,29 +226,6 @@ def test_a_host_that_freezes_while_it_publishes_does_not_hold_up_the_others_for_
     assert_accounted(cluster.near, EVENTS, rows)
 
 
-@pytest.fixture
-def store(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], str]]:
-    """An object store on the machine outside, with the bucket `shop`; what it has been asked for, and by whom."""
-    log = cluster.landing.parent / "store"
-    command = [sys.executable, "-m", "moto.server", "-H", cluster.net.outside.address, "-p", "0"]
-    with log.open("wb") as stream, subprocess.Popen(command, stdout=stream, stderr=stream) as server:
-        try:
-            running = re.compile(r"Running on (http://[\d.:]+)")
-            endpoint = wait_until(lambda: running.search(log.read_text()), "the object store is up")[1]
-            for name, value in {
-                "AWS_ENDPOINT_URL": endpoint,
-                "AWS_ACCESS_KEY_ID": "test",
-                "AWS_SECRET_ACCESS_KEY": "test",
-                "AWS_REGION": "us-east-1",
-                "AWS_EC2_METADATA_DISABLED": "true",
-            }.items():
-                monkeypatch.setenv(name, value)
-            fs.S3FileSystem(endpoint_override=endpoint, allow_bucket_creation=True).create_dir("shop")
-            yield log.read_text
-        finally:
-            server.kill()
-
-
 _PATIENCE = {"lease_s": 1, "connect_timeout_s": 2}
 
 
@@ -269,17 +245,22 @@ def _take_over_from_a_lost_host(cluster: Cluster, source: Source, rows: Sequence
     assert_accounted(cluster.near, EVENTS, rows)
 
 
-def test_each_host_fetches_what_it_loads_from_an_object_store(cluster: Cluster, store: Callable[[], str]) -> None:
+def test_each_host_fetches_what_it_loads_from_an_object_store(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rows = cluster.write()
     (file,) = cluster.landing.glob("events/*.parquet")
-    with fs.S3FileSystem(endpoint_override=os.environ["AWS_ENDPOINT_URL"]).open_output_stream(
-        f"shop/{DAY}.parquet"
-    ) as stream:
-        stream.write(file.read_bytes())
-    file.unlink()
-    _take_over_from_a_lost_host(cluster, ParquetFiles(path="s3://shop/{partition_key}.parquet"), rows)
+    with object_store(tmp_path, cluster.net.outside.address) as endpoint:
+        for name, value in variables(endpoint).items():
+            monkeypatch.setenv(name, value)
+        store = fs.S3FileSystem(endpoint_override=endpoint, allow_bucket_creation=True)
+        store.create_dir("shop")
+        put(store, f"{DAY}.parquet", file.read_bytes())
+        file.unlink()
+        _take_over_from_a_lost_host(cluster, ParquetFiles(path="s3://shop/{partition_key}.parquet"), rows)
+    asked = (tmp_path / "output").read_text()
     for host in (cluster.north, cluster.south):
-        assert re.search(rf"^{re.escape(host.address)} .*GET /shop/{DAY}.parquet", store(), re.MULTILINE)
+        assert re.search(rf"^{re.escape(host.address)} .*GET /shop/{DAY}.parquet", asked, re.MULTILINE)
 
 
 @pytest.mark.slow

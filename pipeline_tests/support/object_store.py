@@ -16,18 +16,17 @@ from pipeline_tests.support.waiting import wait_until
 __all__ = ["SECRET", "TABLE", "object_store", "parquet", "put", "variables"]
 
 SECRET = "a-secret-of-the-store"
-_STARTED = re.compile(r"Running on (http://127\.0\.0\.1:\d+)")
 TABLE = pa.table({"sensor": [1, 2], "value": [0.5, None]})
 
 
 @contextlib.contextmanager
-def object_store(folder: Path) -> Iterator[str]:
-    """The address of an object store, which lasts as long as the block."""
-    output = folder / "output"
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", "0"]
+def object_store(folder: Path, host: str = "127.0.0.1") -> Iterator[str]:
+    """The address of an object store, which lasts as long as the block; it notes in `output` what it is asked for."""
+    output, started = folder / "output", re.compile(rf"Running on (http://{re.escape(host)}:\d+)")
+    command = [sys.executable, "-m", "moto.server", "-H", host, "-p", "0"]
     with output.open("wb") as stream, subprocess.Popen(command, stdout=stream, stderr=stream) as server:
         try:
-            yield wait_until(lambda: _STARTED.search(output.read_text()), "the object store is up", timeout_s=60)[1]
+            yield wait_until(lambda: started.search(output.read_text()), "the object store is up", timeout_s=60)[1]
         finally:
             server.kill()
 
