@@ -48,6 +48,7 @@ class RayEngine:
     def __init__(self, address: str) -> None:
         self._address = address or os.environ.get("RAY_ADDRESS") or "auto"
         self._is_ours = False
+        self._is_wanted = True
 
     async def __aenter__(self) -> Self:
         """Connect, unless this process is connected already; raises HostsUnavailable."""
@@ -55,6 +56,9 @@ class RayEngine:
             try:
                 # In a thread, because it waits; and there Ray leaves the handlers of signals as they are.
                 await in_thread(self._connect, timeout_s=_CONNECT_S)
+            except asyncio.CancelledError:
+                self._is_wanted = False
+                raise
             except Exception as error:  # noqa: BLE001 - Ray raises classes of all kinds
                 raise HostsUnavailable(
                     f"no Ray cluster at {self._address} ({_line(error)}); start one with `ray start --head`, or set "
@@ -72,6 +76,8 @@ class RayEngine:
             configure_logging=False,
             logging_level=logging.ERROR,
         )
+        if not self._is_wanted:  # the run has ended meanwhile
+            ray.shutdown()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None

@@ -34,7 +34,7 @@ class AgentHandle(Protocol):
 
 
 class Engine(Protocol):
-    """A connection to an engine, as an async context manager, which starts no agent a second time."""
+    """A connection to an engine, as an async context manager. It starts no agent a second time."""
 
     async def __aenter__(self) -> Self:
         """Connect; raises HostsUnavailable."""

@@ -17,7 +17,8 @@ from rowledger.chunk import ChunkJob, Job, PlanJob
 from rowledger.counted import counted
 from rowledger.errors import HostsUnavailable, PoolBroken, RowledgerError, WriterClosed
 from rowledger.hosts.chunk_requests import ChunkRequests
-from rowledger.hosts.engine import Engine, HostGone, Place
+from rowledger.hosts.early_hosts import EarlyHosts
+from rowledger.hosts.engine import HostGone, Place
 from rowledger.hosts.host_at_work import HostAtWork
 from rowledger.hosts.losses import HostLosses
 from rowledger.hosts.messages import Open
@@ -54,7 +55,7 @@ class HostPool:
     def __init__(
         self,
         local: Pool,
-        engine: Engine,
+        engine: EarlyHosts,
         sharing: Sharing,
         limits: WriterSettings,
         *,
@@ -111,7 +112,7 @@ class HostPool:
         closing = (self._close(remote, at_once=kind is not None) for remote in self._hosts.values())
         await asyncio.gather(*closing, return_exceptions=True)
         if self._gathering is not None:
-            self._gathering.cancel()  # which disconnects from the engine
+            self._gathering.cancel()
             await asyncio.gather(self._gathering, return_exceptions=True)
         await self._local.__aexit__(kind, error, traceback)
 
@@ -146,8 +147,7 @@ class HostPool:
         """Take hosts into the run as they come, until it ends."""
         try:
             await self._ready()
-            async with self._engine:
-                await self._look_for_hosts()
+            await self._look_for_hosts()
         except RowledgerError as error:
             self._chunks.break_with(error)
         except Exception as error:  # noqa: BLE001 - the run must not wait for hosts that nobody looks for

@@ -12,7 +12,7 @@ from rowledger.settings import WriterSettings
 from rowledger.workers import EarlyProcesses, Hello, IncidentRecorder, LoadPool, Pool
 
 if TYPE_CHECKING:
-    from rowledger.hosts import Engine
+    from rowledger.hosts import EarlyHosts
 
 __all__ = ["pool_of"]
 
@@ -22,7 +22,7 @@ def pool_of(
     hello: Hello,
     asked: WriterSettings,
     *,
-    engine: "Engine | None",
+    engine: "EarlyHosts | None",
     connections_max: int,
     gate: OutageGate,
     incidents: IncidentRecorder,

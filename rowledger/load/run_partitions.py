@@ -7,9 +7,10 @@ import uuid
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rowledger.contract import Contract, as_partitions, require_partitions, signature_of
-from rowledger.engines import engine_of
+from rowledger.engines import early_hosts, is_elsewhere
 from rowledger.errors import RowledgerError, SpecError
 from rowledger.failpoints import active_failpoints
 from rowledger.ledger import Holder, Incident, IncidentKind, Observer, PartitionReport, RivalRemedy, SupervisorSessions
@@ -32,6 +33,9 @@ from rowledger.postgres import OldSnapshots, OutageGate, Target, describe_format
 from rowledger.settings import WriterSettings, settings
 from rowledger.spec import Partition, TableSpec
 from rowledger.workers import EarlyProcesses, Hello, IncidentRecorder
+
+if TYPE_CHECKING:
+    from rowledger.hosts import EarlyHosts
 
 __all__ = ["run_partitions"]
 
@@ -83,17 +87,20 @@ async def _load(request: RunRequest, early: EarlyProcesses) -> list[PartitionRep
     if rules := active_failpoints():
         request.observer.log(logging.WARNING, f"failpoints are on: {rules}")
     holder = Holder.this_process()
-    try:
-        preflight = await check_before_loading(request, holder)
-    except RowledgerError as error:
-        await record_failed_run(request, error)
-        raise
-    async with preflight.session:
-        return await _load_claimed(request, preflight, holder, early)
+    async with contextlib.AsyncExitStack() as stack:
+        elsewhere = is_elsewhere(request.writer)
+        engine = await stack.enter_async_context(early_hosts(request.writer)) if elsewhere else None
+        try:
+            preflight = await check_before_loading(request, holder)
+        except RowledgerError as error:
+            await record_failed_run(request, error)
+            raise
+        await stack.enter_async_context(preflight.session)
+        return await _load_claimed(request, preflight, holder, early, engine)
 
 
 async def _load_claimed(
-    request: RunRequest, preflight: Preflight, holder: Holder, early: EarlyProcesses
+    request: RunRequest, preflight: Preflight, holder: Holder, early: EarlyProcesses, engine: "EarlyHosts | None"
 ) -> list[PartitionReport]:
     """Load with the connections that are claimed."""
     with spool_folder(settings().spool_dir, uuid.uuid4().hex) as spool_dir:
@@ -108,7 +115,7 @@ async def _load_claimed(
         except RowledgerError as error:
             await record_failed_run(request, error)
             raise
-        async with _opened(request, asked, preflight, holder, spool_dir, early) as run:
+        async with _opened(request, asked, preflight, holder, spool_dir, early, engine) as run:
             return await _load_all(run, spool_dir)
 
 
@@ -145,6 +152,7 @@ async def _opened(
     holder: Holder,
     spool_dir: Path,
     early: EarlyProcesses,
+    engine: "EarlyHosts | None",
 ) -> AsyncIterator[RunContext]:
     """Run pool, leases and progress while the block runs, and end all of them after it."""
     progress = {partition.key: PartitionProgress() for partition in request.partitions}
@@ -179,7 +187,7 @@ async def _opened(
         request,
         hello,
         asked,
-        engine=engine_of(asked),
+        engine=engine,
         connections_max=share.workers,
         gate=gate,
         incidents=incidents,

@@ -1,6 +1,5 @@
 """Loads whose chunks are committed by hosts that are processes of this machine."""
 
-import importlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -20,7 +19,7 @@ QUICK: dict[str, Any] = {"engine": "ray", "start_timeout_s": 20, "host_silent_s"
 def engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[ProcessHosts]:
     """The engine of this test's loads, without hosts so far."""
     hosts = ProcessHosts()
-    monkeypatch.setattr(importlib.import_module("rowledger.load.run_partitions"), "engine_of", lambda _writer: hosts)
+    monkeypatch.setattr("rowledger.engines.engine_of", lambda _writer: hosts)
     yield hosts
     hosts.close()
 
