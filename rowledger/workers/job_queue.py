@@ -52,7 +52,7 @@ class JobQueue(Generic[_Request]):
 
     def dismiss(self, count: int) -> list[Taker]:
         """Let up to this many idle slots go, those that are not up first."""
-        leaving = sorted(self._idle, key=lambda slot: slot.is_up)[: max(0, count)]
+        leaving = sorted(self._waiting(), key=lambda slot: slot.is_up)[: max(0, count)]
         for slot in leaving:
             self._idle.pop(slot).set_result(None)
         return leaving
@@ -63,7 +63,11 @@ class JobQueue(Generic[_Request]):
         return [request for _, _, request in waiting]
 
     def _hand_out(self) -> None:
-        while self._requests and self._idle:
-            slot = next((slot for slot in self._idle if slot.is_up), next(iter(self._idle)))
+        while self._requests and (waiting := self._waiting()):
+            slot = next((slot for slot in waiting if slot.is_up), waiting[0])
             _, _, request = heapq.heappop(self._requests)
             self._idle.pop(slot).set_result(request)
+
+    def _waiting(self) -> list[Taker]:
+        """The idle slots, but for those whose task was cancelled and has not run since: a request would be lost with them."""
+        return [slot for slot, handed in self._idle.items() if not handed.done()]
