@@ -8,6 +8,7 @@ import itertools
 import json
 import re
 import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from pipeline.namespaces import Host, Network
 from pipeline_tests.support.assertions import assert_accounted, table_rows
 from pipeline_tests.support.database import fetch, fetch_value
 from pipeline_tests.support.hosts import hosts, serve
+from pipeline_tests.support.installation import Installation
 from pipeline_tests.support.object_store import object_store, put, variables
 from pipeline_tests.support.server_gate import Where, gate
 from pipeline_tests.support.tables import DAY, EVENTS, NEXT_DAY, SCHEMAS, Row, events, write_source
@@ -281,3 +283,48 @@ def test_what_a_lost_host_has_spooled_another_one_reads_from_the_source(cluster:
     _take_over_from_a_lost_host(cluster, source, rows)
     spools = [list((cluster.landing.parent / f"home-of-{name}").glob("spool")) for name in ("north", "south")]
     assert all(spools), "each host has a spool of its own"
+
+
+_EVENT = "select partition, run_id from dagster.event_logs where dagster_event_type = $1 and asset_key = '[\"events\"]'"
+
+
+@pytest.mark.slow
+def test_dagsters_runs_on_two_hosts_share_its_storage_and_the_survivor_takes_the_lost_ones_partition_over(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    rows = cluster.write(DAY) + cluster.write(NEXT_DAY)
+
+    def materialize(host: Host, key: str) -> "subprocess.Popen[str]":
+        folder = tmp_path / f"dagster-on-{host.name}"
+        if not folder.exists():
+            folder.mkdir()
+            (folder / "home").mkdir()
+            (folder / "home" / "landing").symlink_to(cluster.landing)  # as a shared folder is mounted
+        installation = Installation(folder, cluster.far)
+        command = ["dagster", "asset", "materialize", "-m", "pipeline_tests.support.definitions", "--select", "events"]
+        return host.run(
+            [sys.executable, "-m", *command, "--partition", key],
+            installation.environment,
+            cwd=folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    with gate(cluster.near, Where.IN_COPY) as closed:
+        lost, other = materialize(cluster.north, DAY), materialize(cluster.south, NEXT_DAY)
+        wait_until(lambda: len(closed.all_waiting()) == 2, "both are in mid-COPY", timeout_s=_END_S)
+        assert [row[0] for row in fetch(cluster.near, _HOLDERS)] == ["north", "south"]
+        orphans = cluster.backends_of(cluster.north)
+        _kill(cluster)
+    assert lost.wait(_END_S) == -9
+    _end(other, 0)
+    wait_until(lambda: not fetch(cluster.near, _ALIVE, orphans), "the server has noticed")
+    assert [row["partition"] for row in fetch(cluster.near, _EVENT, "ASSET_MATERIALIZATION")] == [NEXT_DAY]
+    _end(materialize(cluster.south, DAY), 0)
+    done = fetch(cluster.near, _EVENT, "ASSET_MATERIALIZATION")
+    assert sorted(row["partition"] for row in done) == [DAY, NEXT_DAY]
+    planned = fetch(cluster.near, _EVENT, "ASSET_MATERIALIZATION_PLANNED")
+    assert len({row["run_id"] for row in planned}) == 3, "all three runs are in one storage"
+    assert fetch_value(cluster.near, "select epoch from rowledger.load where partition_key = $1", DAY) == 2
+    assert_accounted(cluster.near, EVENTS, rows)
