@@ -125,7 +125,10 @@ class TransformFailed(RowledgerError):
 
 
 class DatabaseUnavailable(RowledgerError):
-    """The server cannot be reached, or refuses the connection. Check ROWLEDGER_DATABASE_URL and the server, then rerun."""
+    """The server cannot be reached, or refuses the connection.
+
+    Check ROWLEDGER_DATABASE_URL, or the variable that the message names, and the server, then rerun.
+    """
 
 
 class ConnectionsExhausted(DatabaseUnavailable):

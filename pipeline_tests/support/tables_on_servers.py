@@ -13,7 +13,7 @@ from rowledger.contract.sql_types import Integer
 from rowledger.sources.parquet import ParquetFiles
 from rowledger.spec.partition import Partition
 from rowledger.spec.servers import ServersByFunction, ServersByKey
-from rowledger.spec.table import TableSpec
+from rowledger.spec.table import QualifiedName, TableSpec
 
 EU, US = "EU_DATABASE_URL", "US_DATABASE_URL"
 
@@ -42,7 +42,13 @@ def server_of_sale(partition: Partition) -> str:
     return {"eu": EU, "uk": EU, "us": US, "mars": "MARS_DATABASE_URL"}[partition.key]
 
 
-SALES_BY_FUNCTION = SALES.model_copy(update={"servers": ServersByFunction(function=server_of_sale, variables=(EU, US))})
+SALES_BY_FUNCTION = SALES.model_copy(
+    update={
+        "name": "sales_by_function",
+        "target": QualifiedName(schema_name="public", table="sales_by_function"),
+        "servers": ServersByFunction(function=server_of_sale, variables=(EU, US)),
+    }
+)
 
 
 def moved(**variables: str) -> TableSpec:

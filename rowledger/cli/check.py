@@ -14,7 +14,7 @@ from rowledger.contract import Contract, check_spec, require_partitions
 from rowledger.counted import counted
 from rowledger.errors import MissingPrivilege, RowledgerError, SpecError
 from rowledger.load import SourceSample, TargetFindings, check_source, check_target
-from rowledger.postgres import existing_url
+from rowledger.postgres import by_server, existing_url, servers_of
 from rowledger.settings import settings
 from rowledger.spec import WHOLE, Partition, TableSpec, WriteMode
 
@@ -60,7 +60,7 @@ def check(
     if unknown := sorted(set(tables) - {spec.name for spec in usable} - _names_in(mistakes, tables)):
         mistakes.append(f"{', '.join(modules)}: no spec of table {', '.join(unknown)} is at the module level")
     url = ""
-    if with_target:
+    if with_target and any(spec.servers is None for spec in usable):
         try:
             url = existing_url()
         except RowledgerError as error:
@@ -70,12 +70,12 @@ def check(
         if not (with_source or with_target):
             continue
         try:
-            partitions = _partitions(spec, named, url)
+            partitions = _partitions(spec, named, url if spec.servers is None else "")
             require_partitions(spec, partitions)
         except RowledgerError as error:
             mistakes.append(str(error))
             continue
-        found = _check_target(spec, partitions, url, mistakes) if url else None
+        found = _check_targets(spec, partitions, url, mistakes) if with_target else None
         if with_source:
             _check_source(spec, partitions, found, mistakes, rows_max, landing_dir or settings().landing_dir)
     if mistakes:
@@ -132,6 +132,27 @@ def _partitions(spec: TableSpec, named: NamedPartitions, url: str) -> list[Parti
         return RecordedPartitions({}, {})
 
     return named.of(spec, recorded)
+
+
+def _check_targets(
+    spec: TableSpec, partitions: Sequence[Partition], url: str, mistakes: list[str]
+) -> TargetFindings | None:
+    """Look at the target; of a table on several servers on each that has the partitions, or on all where none is named."""
+    if spec.servers is None:
+        return _check_target(spec, partitions, url, mistakes) if url else None
+    try:
+        placed = by_server(spec, partitions) if partitions else {server: [] for server in servers_of(spec)}
+    except RowledgerError as error:
+        mistakes.append(str(error))
+        return None
+    found: TargetFindings | None = None
+    for server, own in placed.items():
+        click.echo(f"  server {server}")
+        try:
+            found = _check_target(spec, own, server.url, mistakes) or found
+        except RowledgerError as error:
+            mistakes.append(f"table {spec.name}: server {server}: {error}")
+    return found
 
 
 def _check_target(

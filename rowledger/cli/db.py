@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from rowledger.cli.servers import SERVER, chosen_url
 from rowledger.errors import MissingExtra, RowledgerError
 from rowledger.ledger import ledger_script, run_migrate
 from rowledger.postgres import embedded_server, existing_url, split_password, target_url
@@ -83,7 +84,8 @@ def psql(arguments: tuple[str, ...]) -> None:
 @click.option(
     "--grant-read-to", "readers", multiple=True, metavar="ROLE", help="A role that is to read the ledger alone."
 )
-def migrate(*, print_sql: bool, writers: Sequence[str], readers: Sequence[str]) -> None:
+@SERVER
+def migrate(*, print_sql: bool, writers: Sequence[str], readers: Sequence[str], server: str | None) -> None:
     """Create the ledger, or upgrade it to this version of Rowledger.
 
     A load does the same where its role may. An upgrade waits for runs that work on an older ledger. When run as the
@@ -94,7 +96,7 @@ def migrate(*, print_sql: bool, writers: Sequence[str], readers: Sequence[str]) 
     if print_sql:
         click.echo(ledger_script(writers, readers), nl=False)
         return
-    done = run_migrate(target_url(), writers=writers, readers=readers)
+    done = run_migrate(chosen_url(server) if server else target_url(), writers=writers, readers=readers)
     if done.before == done.after:
         click.echo(f"the ledger is at version {done.after} already")
     else:

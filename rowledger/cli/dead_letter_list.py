@@ -11,6 +11,7 @@ import click
 from rowledger.cli.console import console
 from rowledger.cli.dead_letter_texts import counted_letters, dead_letter_table, plain, reason_table
 from rowledger.cli.selection import ANY_TABLE, selection_of, selects_within_table
+from rowledger.cli.servers import SERVER, chosen_url
 from rowledger.cli.specs import GivenSpecs, read_table_spec, with_spec
 from rowledger.counted import counted
 from rowledger.dead_letters import (
@@ -30,7 +31,6 @@ from rowledger.ledger import (
     LetterReason,
     read_status,
 )
-from rowledger.postgres import existing_url
 from rowledger.spec import TableSpec
 
 __all__ = ["STILL_DEAD", "list_command", "readable_spec"]
@@ -55,6 +55,7 @@ _ROW_BYTES_MAX = 2**20  # of a row that is fetched to show one value of it
     help="Show the refused values, but none of a sensitive column.  [default: on a terminal]",
 )
 @click.option("--json", "as_json", is_flag=True, help="As JSON, with the rows.")
+@SERVER
 @with_spec
 @click.option("--reveal", is_flag=True, help="With the values of sensitive columns.")
 def list_command(
@@ -65,6 +66,7 @@ def list_command(
     all_loads: bool,
     values: bool | None,
     as_json: bool,
+    server: str | None,
     given: GivenSpecs,
     reveal: bool,
     **options: Any,  # noqa: ANN401
@@ -73,7 +75,7 @@ def list_command(
 
     Without --state and --id all except replayed ones, whose rows are in the table.
     """
-    url = existing_url()
+    url = chosen_url(server, table_name, options["partitions"], given)
     is_narrowed = any(options.values())
     if not options["states"] and not options["ids"]:
         options["states"] = STILL_DEAD

@@ -23,6 +23,7 @@ from rowledger.cli.dead_letter_texts import (
     told_of_replay,
 )
 from rowledger.cli.selection import ONE_TABLE, selection_of, selects_dead_letters
+from rowledger.cli.servers import SERVER, chosen_url
 from rowledger.cli.specs import GivenSpecs, read_table_spec, with_spec
 from rowledger.counted import counted
 from rowledger.dead_letters import (
@@ -40,7 +41,6 @@ from rowledger.dead_letters import (
 )
 from rowledger.errors import RowledgerError
 from rowledger.ledger import DeadLetterState, KeptDeadLetter, ReplayReport, read_status
-from rowledger.postgres import existing_url
 from rowledger.publish import PartitionVerification, run_verify
 from rowledger.settings import WriterSettings
 from rowledger.spec import TableSpec
@@ -65,11 +65,12 @@ dead_letters.add_command(list_command)
 @dead_letters.command()
 @click.argument("dead_letter_id", type=int, metavar="ID")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@SERVER
 @with_spec
 @click.option("--reveal", is_flag=True, help="With the values of sensitive columns.")
-def show(*, dead_letter_id: int, as_json: bool, given: GivenSpecs, reveal: bool) -> None:
-    """Show everything about one dead letter: its row, its reason, its history."""
-    url = existing_url()
+def show(*, dead_letter_id: int, as_json: bool, server: str | None, given: GivenSpecs, reveal: bool) -> None:
+    """Show everything about one dead letter: its row, its reason, its history. Each server counts its own from 1 on."""
+    url = chosen_url(server)
     table = table_of_dead_letter(url, dead_letter_id)
     shown = show_dead_letter(url, table, readable_spec(url, table, given, reveal=reveal), dead_letter_id, reveal=reveal)
     if as_json:
@@ -90,15 +91,24 @@ def show(*, dead_letter_id: int, as_json: bool, given: GivenSpecs, reveal: bool)
 @click.option(
     "--output", required=True, type=click.Path(path_type=Path), help="The file to write; it must not exist yet."
 )
+@SERVER
 @with_spec
 @click.option("--reveal", is_flag=True, help="With the values of sensitive columns, so that these can be edited too.")
-def export_command(*, table_name: str, output: Path, given: GivenSpecs, reveal: bool, **options: Any) -> None:  # noqa: ANN401
+def export_command(
+    *,
+    table_name: str,
+    output: Path,
+    server: str | None,
+    given: GivenSpecs,
+    reveal: bool,
+    **options: Any,  # noqa: ANN401
+) -> None:
     """Write dead letters to a file for editing: one JSON object a line, with the row as its `payload`.
 
     Without --state those that are open or corrected. Only its owner can read the file.
     """
     options["states"] = options["states"] or REPLAYABLE
-    url = existing_url()
+    url = chosen_url(server, table_name, options["partitions"], given)
     spec = read_table_spec(url, table_name, given)
     count = export_dead_letters(url, spec, selection_of(options), output, reveal=reveal)
     click.echo(
@@ -111,10 +121,11 @@ def export_command(*, table_name: str, output: Path, given: GivenSpecs, reveal: 
 @click.argument("file", type=click.Path(path_type=Path))
 @ONE_TABLE
 @click.option("--note", default="", help="Why, for the record.")
+@SERVER
 @with_spec
-def import_command(*, file: Path, table_name: str, note: str, given: GivenSpecs) -> None:
+def import_command(*, file: Path, table_name: str, note: str, server: str | None, given: GivenSpecs) -> None:
     """Import an edited export. Changed rows are stored next to the originals and wait for a replay."""
-    url = existing_url()
+    url = chosen_url(server, table_name, given=given)
     imported = import_dead_letters(url, read_table_spec(url, table_name, given), file, this_user(note))
     lines = counted(len(imported.unchanged), "line")
     click.echo(f"{counted_letters(len(imported.corrected))} corrected, {lines} without a change")
@@ -134,15 +145,17 @@ def import_command(*, file: Path, table_name: str, note: str, given: GivenSpecs)
     "--open", "state", flag_value=DeadLetterState.OPEN, help="Take back that they were corrected or discarded."
 )
 @click.option("--note", default="", help="Why, for the record.")
-def mark(*, table_name: str, state: str | None, note: str, **options: Any) -> None:  # noqa: ANN401
+@SERVER
+def mark(*, table_name: str, state: str | None, note: str, server: str | None, **options: Any) -> None:  # noqa: ANN401
     """Mark dead letters as corrected, so that a sensor of the table may replay them, or as open again."""
     if state is None:
         raise click.UsageError("say --corrected or --open")
+    url = chosen_url(server, table_name, options["partitions"])
     if not any(options.values()):
         options["states"] = (
             (DeadLetterState.OPEN,) if state == DeadLetterState.CORRECTED else (DeadLetterState.CORRECTED,)
         )
-    changed = decide(existing_url(), table_name, selection_of(options), DeadLetterState(state), this_user(note))
+    changed = decide(url, table_name, selection_of(options), DeadLetterState(state), this_user(note))
     click.echo(f"{counted_letters(len(changed))} {_are(changed)} {state} now")
 
 
@@ -150,6 +163,7 @@ def mark(*, table_name: str, state: str | None, note: str, **options: Any) -> No
 @selects_dead_letters
 @click.option("--limit", type=click.IntRange(1), help="Try no more than so many.")
 @click.option("--note", default="", help="Why, for the record.")
+@SERVER
 @with_spec
 @click.pass_context
 def replay(
@@ -159,6 +173,7 @@ def replay(
     table_name: str,
     limit: int | None,
     note: str,
+    server: str | None,
     given: GivenSpecs,
     **options: Any,  # noqa: ANN401
 ) -> None:
@@ -169,7 +184,7 @@ def replay(
     where options select dead letters and none fits. A row that is refused again stays a dead letter, with its new
     reason.
     """
-    url = existing_url()
+    url = chosen_url(server, table_name, options["partitions"], given)
     spec = read_table_spec(url, table_name, given)
     report = run_replay(
         spec,
@@ -221,12 +236,13 @@ def _record_in_dagster(
 @selects_dead_letters
 @click.option("--note", required=True, help="Why these rows are given up, for the record.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-def discard(*, table_name: str, note: str, yes: bool, **options: Any) -> None:  # noqa: ANN401
+@SERVER
+def discard(*, table_name: str, note: str, yes: bool, server: str | None, **options: Any) -> None:  # noqa: ANN401
     """Decide that rows stay out of the table. They still count as dead letters of their load."""
     if not any(options.values()):
         raise click.UsageError("say which: --partition, --stage, --state, --constraint, --column or --id")
     options["states"] = options["states"] or REPLAYABLE
-    url, selection = existing_url(), selection_of(options)
+    url, selection = chosen_url(server, table_name, options["partitions"]), selection_of(options)
     if not yes:
         _, found = list_dead_letters(url, table_name, selection)
         click.confirm(f"Give up {counted(found, 'row')} of table {table_name}?", abort=True)
@@ -243,7 +259,15 @@ def discard(*, table_name: str, note: str, yes: bool, **options: Any) -> None:  
     help="Only those refused longer ago: 90d, 12h, 2w; a number alone is in days.",
 )
 @click.option("--yes", is_flag=True, help="Do not ask.")
-def purge_command(*, table_name: str, older_than: Age | None, yes: bool, **options: Any) -> None:  # noqa: ANN401
+@SERVER
+def purge_command(
+    *,
+    table_name: str,
+    older_than: Age | None,
+    yes: bool,
+    server: str | None,
+    **options: Any,  # noqa: ANN401
+) -> None:
     """Delete dead letters permanently, with their rows and their history. They never expire by themselves.
 
     Only those that no balance needs: dead letters that were replayed, and those of loads that are not in the table
@@ -251,7 +275,7 @@ def purge_command(*, table_name: str, older_than: Age | None, yes: bool, **optio
     """
     if not any(options.values()) and older_than is None:
         raise click.UsageError("say which: --state, --older-than, --partition, --stage, --constraint, --column or --id")
-    url = existing_url()
+    url = chosen_url(server, table_name, options["partitions"])
     older_than_s = None if older_than is None else older_than.seconds
     letters, _ = list_dead_letters(url, table_name, selection_of(options, every_load=True, older_than_s=older_than_s))
     deletable = [letter for letter in letters if is_purgeable(letter)]

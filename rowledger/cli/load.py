@@ -14,13 +14,13 @@ from rowledger.cli.balance_table import balance_table, print_whole
 from rowledger.cli.console import console, state_text
 from rowledger.cli.load_observer import observing_load
 from rowledger.cli.partitions import NamedPartitions, names_partitions
-from rowledger.cli.recorded_partitions import read_recorded
+from rowledger.cli.recorded_partitions import RecordedPartitions, read_recorded
 from rowledger.cli.specs import GivenSpecs, read_table_spec, with_modules
 from rowledger.counted import counted
-from rowledger.errors import LoadFailed, RowledgerError
+from rowledger.errors import DatabaseUnavailable, LoadFailed, RowledgerError
 from rowledger.ledger import AttemptState, PartitionReport, RowCounts, reason_of
 from rowledger.load import load as load_partitions
-from rowledger.postgres import target_url
+from rowledger.postgres import servers_of, target_url
 from rowledger.settings import WriterSettings
 from rowledger.spec import TableSpec
 
@@ -63,9 +63,9 @@ def load(
     rowledger load weather --partition 2024-03-01        (again, as it was loaded before)
     """  # noqa: D301 - click takes the backspace for: keep the lines
     writer = _writer(settings)
-    url = target_url()
-    found = _spec(url, spec, modules)
-    partitions = named.of(found, lambda keys: read_recorded(url, found, keys))
+    found = _spec(spec, modules)
+    url = target_url() if found.servers is None else None
+    partitions = named.of(found, lambda keys: _recorded(url, found, keys))
     with observing_load() as observer:
         reports = load_partitions(
             found, partitions, url=url, landing_dir=landing_dir, writer=writer, observer=observer, check=False
@@ -79,7 +79,20 @@ def load(
         raise LoadFailed(_reason(found, failed, len(reports)), reports=reports)
 
 
-def _spec(url: str, text: str, modules: Sequence[str]) -> TableSpec:
+def _recorded(url: str | None, spec: TableSpec, keys: Sequence[str]) -> RecordedPartitions:
+    """What the ledger has of the partitions, or those of all servers; one that is away is told, and its partitions fail."""
+    if url is not None:
+        return read_recorded(url, spec, keys)
+    found = RecordedPartitions({}, {})
+    for server in servers_of(spec):
+        try:
+            found = found.with_those_of(read_recorded(server.url, spec, keys))
+        except DatabaseUnavailable as error:
+            click.echo(f"server {server}: {error}", err=True)
+    return found
+
+
+def _spec(text: str, modules: Sequence[str]) -> TableSpec:
     if ":" in text:
         if modules:
             raise click.UsageError(f"{text} names a spec, and -m a module to find one in; give one of them")
@@ -88,7 +101,7 @@ def _spec(url: str, text: str, modules: Sequence[str]) -> TableSpec:
     if (found := given.of(text)) is not None:
         return found
     try:
-        return read_table_spec(url, text, given)
+        return read_table_spec(target_url(), text, given)
     except RowledgerError as error:
         raise type(error)(f"{error}; or name its spec: MODULE:NAME, FILE.py:NAME, or -m MODULE {text}") from None
 
@@ -115,7 +128,10 @@ def _print_balances(spec: TableSpec, reports: Sequence[PartitionReport]) -> None
     done, failed = state_text(AttemptState.PUBLISHED), state_text(AttemptState.FAILED)
     table = balance_table(
         f"table {spec.name}",
-        {"partition": [Text(report.partition_key) for report in reports]},
+        {
+            "partition": [Text(report.partition_key) for report in reports],
+            **({"server": [Text(report.server) for report in reports]} if spec.servers else {}),
+        },
         [report.counts if report.published else None for report in reports],
         [len(report.deaths) for report in reports],
         {
@@ -165,6 +181,7 @@ def _as_json(spec: TableSpec, reports: Sequence[PartitionReport]) -> dict[str, o
 def _report_as_json(report: PartitionReport) -> dict[str, object]:
     return {
         "partition_key": report.partition_key,
+        "server": report.server or None,
         "published": report.published,
         "load_id": report.load_id,
         **dataclasses.asdict(report.counts),

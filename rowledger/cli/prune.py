@@ -7,9 +7,9 @@ import click
 
 from rowledger.cli.age import Age, age_of
 from rowledger.cli.selection import ANY_TABLE
+from rowledger.cli.servers import SERVER, chosen_url
 from rowledger.counted import counted
 from rowledger.ledger import PrunableEntries, find_prunable, prune as prune_entries
-from rowledger.postgres import existing_url
 
 __all__ = ["prune"]
 
@@ -34,7 +34,10 @@ _NOUNS = {
 @click.option("--dry-run", is_flag=True, help="Say what would be deleted, and delete nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON; needs --yes or --dry-run.")
-def prune(*, older_than: Age, table_name: str | None, dry_run: bool, yes: bool, as_json: bool) -> None:
+@SERVER
+def prune(
+    *, older_than: Age, table_name: str | None, dry_run: bool, yes: bool, as_json: bool, server: str | None
+) -> None:
     """Delete old ledger entries that nothing needs any more.
 
     These are replaced, rejected, abandoned and repeated loads, with their chunks, incidents and resolved dead letters, and
@@ -46,7 +49,7 @@ def prune(*, older_than: Age, table_name: str | None, dry_run: bool, yes: bool, 
     """
     if as_json and not (yes or dry_run):
         raise click.UsageError("--json does not ask; give --yes or --dry-run")
-    url = existing_url()
+    url = chosen_url(server, table_name)
     found = find_prunable(url, older_than_s=older_than.seconds, table=table_name)
     something = any(found.counts.values())
     if something and not (as_json or yes or dry_run):

@@ -25,6 +25,10 @@ class RecordedPartitions:
         """The partition as it was loaded before."""
         return self.published.get(key) or self.attempted.get(key)
 
+    def with_those_of(self, other: "RecordedPartitions") -> "RecordedPartitions":
+        """These and those of another ledger."""
+        return RecordedPartitions({**other.published, **self.published}, {**other.attempted, **self.attempted})
+
     def require_room_for(self, partition: Partition) -> None:
         """Raise UnknownPartition where its bounds are not those of its published rows, or overlap another partition's."""
         key, known = partition.key, self.published.get(partition.key)

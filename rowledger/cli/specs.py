@@ -12,7 +12,7 @@ from rowledger.errors import NothingPublished, SpecError
 from rowledger.ledger import KeptSpec, read_known_tables, read_specs, require_known
 from rowledger.spec import TableSpec
 
-__all__ = ["GivenSpecs", "KnownSpecs", "read_table_spec", "with_modules", "with_spec"]
+__all__ = ["GivenSpecs", "KnownSpecs", "read_table_spec", "rebuilt", "with_modules", "with_spec"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -100,7 +100,15 @@ class KnownSpecs:
         kept = self._of_table.get(table)
         if kept is None:
             require_known(table, self.tables)
-        return _rebuilt(table, kept)
+        return rebuilt(table, kept)
+
+    def is_on_servers(self, table: str) -> bool:
+        """Whether the spec of that table, as options or the ledger have it, names several servers."""
+        for spec in self._given_specs:
+            if spec.name == table:
+                return spec.servers is not None
+        kept = self._of_table.get(table)
+        return kept is not None and kept.names_servers
 
     def require_of_target(self, table: str, target: str) -> TableSpec:
         """The spec of the latest load into the target, whatever its name; raises SpecError and NothingPublished."""
@@ -113,7 +121,7 @@ class KnownSpecs:
         kept = self._of_target.get(target)
         if kept is None and (moved := self._of_table.get(table)) is not None:
             raise _elsewhere(table, target, moved.target)
-        return _rebuilt(table, kept)
+        return rebuilt(table, kept)
 
 
 def _elsewhere(table: str, target: str, now: str) -> NothingPublished:
@@ -127,7 +135,8 @@ def read_table_spec(url: str, table: str, given: GivenSpecs | None = None) -> Ta
     return KnownSpecs(url, given or GivenSpecs()).require(table)
 
 
-def _rebuilt(table: str, kept: KeptSpec | None) -> TableSpec:
+def rebuilt(table: str, kept: KeptSpec | None) -> TableSpec:
+    """The spec that the ledger keeps of a table; raises SpecError that says why it cannot be used."""
     if kept is None:
         raise SpecError(
             f"table {table}: the ledger has no spec of it, since it was last loaded by a Rowledger that kept none; load a "

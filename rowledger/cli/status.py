@@ -1,6 +1,7 @@
 """`rowledger status` and `rowledger incidents`: what the ledger records. Neither needs the tables' specs."""
 
 import dataclasses
+import itertools
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -13,7 +14,11 @@ from rich.text import Text
 from rowledger.cli.balance_table import balance_table, print_whole, width_of
 from rowledger.cli.console import console, state_text
 from rowledger.cli.selection import ANY_TABLE, PARTITIONS
+from rowledger.cli.servers import SERVER, chosen_url
+from rowledger.cli.shown_partitions import ShownPartition, read_shown
+from rowledger.cli.specs import GivenSpecs, with_spec
 from rowledger.counted import counted
+from rowledger.errors import DiscrepancyFound
 from rowledger.ledger import (
     Attempt,
     AttemptState,
@@ -22,9 +27,8 @@ from rowledger.ledger import (
     PublishedRows,
     RowCounts,
     read_incidents,
-    read_status,
 )
-from rowledger.postgres import existing_url
+from rowledger.postgres import TargetServer
 from rowledger.settings import host_name
 
 __all__ = ["incidents", "print_balance", "status"]
@@ -39,6 +43,8 @@ _RUN_CHARACTERS = 8  # of a run's id, as Dagster's pages shorten it
 @click.option("--failed", is_flag=True, help="Only partitions that are not published, or whose latest attempt failed.")
 @click.option("--exit-code", "use_exit_code", is_flag=True, help="End with exit code 1 if there is such a partition.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON, with totals.")
+@SERVER
+@with_spec
 @click.pass_context
 def status(
     ctx: click.Context,
@@ -49,26 +55,41 @@ def status(
     failed: bool,
     use_exit_code: bool,
     as_json: bool,
+    server: str | None,
+    given: GivenSpecs,
 ) -> None:
     """Show what readers see of each partition, and why the latest attempt is not what they see.
 
     Rows are those of the published load, or of all published loads where they add up. Readers see nothing of a failed
-    attempt.
+    attempt. A table on several servers is shown server by server; one that cannot be read ends the command with exit code 1.
     """
-    rows = read_status(existing_url(), table_name, partitions)
-    bad = [row for row in rows if not row.is_well]
-    shown = bad if failed else rows
+    found, problems = read_shown(table_name, partitions, server, given)
+    bad = [one for one in found if not one.is_well]
+    shown = bad if failed else found
     if as_json:
-        click.echo(json.dumps(_as_json(shown), indent=2, default=_plain))
+        click.echo(json.dumps({**_as_json(shown), "problems": problems}, indent=2, default=_plain))
     elif shown:
-        print_balance(shown)
-        for line in attempt_lines(shown):
-            click.echo(line)
-    else:
-        by = "published by its latest attempt" if len(rows) == 1 else "all published by their latest attempt"
-        click.echo(f"{counted(len(rows), 'partition')}, {by}")
+        for on, of_server in itertools.groupby(shown, lambda one: one.server):
+            _print(on, list(of_server))
+    elif found or not problems:
+        by = "published by its latest attempt" if len(found) == 1 else "all published by their latest attempt"
+        click.echo(f"{counted(len(found), 'partition')}, {by}")
+    if problems:
+        raise DiscrepancyFound("\n".join(problems))
     if use_exit_code and bad:
         ctx.exit(1)
+
+
+def _print(server: TargetServer | None, shown: Sequence[ShownPartition]) -> None:
+    """Print the partitions of one server."""
+    if server is not None:
+        click.echo(f"server {server}")
+    print_balance([one.status for one in shown])
+    for line in attempt_lines([one.status for one in shown]):
+        click.echo(line)
+    for one in shown:
+        if one.misplaced:
+            click.echo(f"{one.status.table} {one.status.partition_key}: {one.misplaced}")
 
 
 @click.command(short_help="Workers that died, with host, pid, cause and chunk.")
@@ -76,12 +97,16 @@ def status(
 @PARTITIONS
 @click.option("--all-loads", is_flag=True, help="Those of earlier loads too, which a later load has made good or will.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
-def incidents(*, table_name: str | None, partitions: Sequence[str], all_loads: bool, as_json: bool) -> None:
+@SERVER
+def incidents(
+    *, table_name: str | None, partitions: Sequence[str], all_loads: bool, as_json: bool, server: str | None
+) -> None:
     """List what guards noticed during the latest load of each partition, mostly deaths of workers.
 
     What concerns a whole run, such as an outage of the database, has no partition.
     """
-    found = read_incidents(existing_url(), table_name, partitions, every_load=all_loads)
+    url = chosen_url(server, table_name, partitions)
+    found = read_incidents(url, table_name, partitions, every_load=all_loads)
     if as_json:
         click.echo(json.dumps([dataclasses.asdict(incident) for incident in found], indent=2, default=_plain))
         return
@@ -200,23 +225,26 @@ def _incident_table(incidents: Sequence[KeptIncident], *, narrow: bool = False) 
     return shown
 
 
-def _as_json(rows: Sequence[PartitionStatus]) -> dict[str, object]:
+def _as_json(shown: Sequence[ShownPartition]) -> dict[str, object]:
+    rows = [one.status for one in shown]
     published = [row.published for row in rows if row.published is not None]
     totals = sum((found.counts for found in published), RowCounts())
     return {
         "partitions": [
             {
-                **dataclasses.asdict(row),
-                "published": None if row.published is None else _published_as_json(row.published),
-                "missing_rows": None if row.published is None else row.published.counts.missing_rows,
-                "is_well": row.is_well,
+                **dataclasses.asdict(one.status),
+                "published": None if one.status.published is None else _published_as_json(one.status.published),
+                "missing_rows": None if one.status.published is None else one.status.published.counts.missing_rows,
+                "server": None if one.server is None else one.server.variable,
+                "misplaced": one.misplaced,
+                "is_well": one.is_well,
             }
-            for row in rows
+            for one in shown
         ],
         "totals": {
             "partitions": len(rows),
             "published_partitions": len(published),
-            "failed_partitions": sum(not row.is_well for row in rows),
+            "failed_partitions": sum(not one.is_well for one in shown),
             **dataclasses.asdict(totals),
             "missing_rows": totals.missing_rows,
             "incidents": sum(row.latest.incidents for row in rows),

@@ -1,18 +1,21 @@
 """`rowledger verify` and `rowledger forget`: whether tables still are what was loaded, and which loads not to verify."""
 
 import dataclasses
+import itertools
 import json
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import click
 
 from rowledger.cli.selection import ANY_TABLE, ONE_TABLE, PARTITIONS
+from rowledger.cli.servers import SERVER, chosen_servers, chosen_url, spec_on_servers
 from rowledger.cli.specs import GivenSpecs, KnownSpecs, read_table_spec, with_spec
 from rowledger.counted import counted
 from rowledger.errors import DiscrepancyFound, RowledgerError
-from rowledger.postgres import existing_url
-from rowledger.publish import PartitionVerification, run_forget, run_verify
+from rowledger.postgres import TargetServer, servers_named
+from rowledger.publish import PartitionVerification, run_forget, run_verify, run_verify_servers
 from rowledger.spec import TableSpec
 
 __all__ = ["forget", "verify"]
@@ -23,31 +26,34 @@ _NAMED_MAX = 20  # partitions in a question
 @click.command(short_help="Compare published partitions with the ledger; exit code 1 when one differs.")
 @ANY_TABLE
 @PARTITIONS
+@SERVER
 @with_spec
 @click.option("--json", "as_json", is_flag=True, help="As JSON, a verdict a partition.")
-def verify(*, table_name: str | None, partitions: Sequence[str], given: GivenSpecs, as_json: bool) -> None:
+def verify(
+    *, table_name: str | None, partitions: Sequence[str], server: str | None, given: GivenSpecs, as_json: bool
+) -> None:
     """Count and fingerprint the published partitions, and compare them with what was loaded.
 
     The exit code is 0 only if something was compared, all of it is what was loaded, and nothing published was left
-    out.
+    out. A table that is on several servers is verified on all of them, or on one by --server; a server that cannot be
+    reached is a discrepancy.
     """
-    url = existing_url()
-    specs = KnownSpecs(url, given)
-    tables = [
-        (row.table_name, row.target)
-        for row in specs.tables
-        if row.published_partitions and table_name in (None, row.table_name)
-    ]
-    if table_name is not None:
-        tables.insert(0, (table_name, str(specs.require(table_name).target)))
     verified: dict[str, list[PartitionVerification]] = {}
     problems: list[str] = []
-    for name, target in dict.fromkeys(tables):
-        try:
-            spec = specs.require_of_target(name, target)
-            verified[name] = _verify(spec, url=url, partitions=partitions, is_named=table_name is not None)
-        except RowledgerError as error:
-            problems.append(str(error))
+    wanted = _Wanted(partitions, chosen_servers(server), is_named=table_name is not None)
+    spec = None if server or table_name is None or not given.specs else spec_on_servers(table_name, given)
+    if spec is not None:  # its servers are known without a ledger
+        verified[spec.name] = _verify(spec, None, wanted, problems)
+    else:
+        url = chosen_url(server)
+        for spec, name, error in _tables(KnownSpecs(url, given), table_name):
+            if spec is None:
+                problems.append(error)
+                continue
+            try:
+                verified[name] = _verify(spec, url, wanted, problems)
+            except RowledgerError as refusal:
+                problems.append(str(refusal))
     missing = set(partitions) - {found.partition_key for results in verified.values() for found in results}
     if missing and not problems:
         problems.append(f"no published load of partition {', '.join(sorted(missing))} is in the ledger")
@@ -62,10 +68,43 @@ def verify(*, table_name: str | None, partitions: Sequence[str], given: GivenSpe
         raise DiscrepancyFound("\n".join([*problems, *differing]))
 
 
-def _verify(spec: TableSpec, *, url: str, partitions: Sequence[str], is_named: bool) -> list[PartitionVerification]:
-    """Verify one table. Unless it is named, partitions that it does not have are left out."""
-    results = run_verify(spec, url=url, partition_keys=partitions or None)
-    return [result for result in results if is_named or not partitions or result.is_published]
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What the options select of each table. Unless a table is named, partitions that it does not have are left out."""
+
+    partitions: Sequence[str]
+    servers: Sequence[TargetServer] | None
+    is_named: bool
+
+    def of(self, results: Iterable[PartitionVerification]) -> list[PartitionVerification]:
+        return [found for found in results if self.is_named or not self.partitions or found.is_published]
+
+
+def _tables(specs: KnownSpecs, table: str | None) -> Iterator[tuple[TableSpec | None, str, str]]:
+    """The spec of each table to verify, with the table's name; instead of a spec the reason why there is none."""
+    tables = [
+        (row.table_name, row.target)
+        for row in specs.tables
+        if (row.published_partitions or specs.is_on_servers(row.table_name)) and table in (None, row.table_name)
+    ]
+    if table is not None:
+        tables.insert(0, (table, str(specs.require(table).target)))
+    for name, target in dict.fromkeys(tables):
+        try:
+            yield specs.require_of_target(name, target), name, ""
+        except RowledgerError as error:
+            yield None, name, str(error)
+
+
+def _verify(spec: TableSpec, url: str | None, wanted: _Wanted, problems: list[str]) -> list[PartitionVerification]:
+    """Verify one table, on all of its servers where it is on several, whose problems are added."""
+    keys = wanted.partitions or None
+    if spec.servers is None:
+        assert url is not None  # noqa: S101 - only servers are known without it
+        return wanted.of(run_verify(spec, url=url, partition_keys=keys))
+    found = run_verify_servers(spec, partition_keys=keys, servers=wanted.servers)
+    problems += found.problems
+    return wanted.of(found.verifications)
 
 
 def _differing(verified: Mapping[str, Sequence[PartitionVerification]]) -> list[str]:
@@ -74,22 +113,37 @@ def _differing(verified: Mapping[str, Sequence[PartitionVerification]]) -> list[
     for name, results in verified.items():
         if bad := [found for found in results if not found.passed]:
             problem = f"table {name}: {len(bad)} of {counted(len(results), 'partition')} did not pass; load what did not again"
-            if published := [found.partition_key for found in bad if found.is_published]:
-                named = " ".join(f"--partition {shlex.quote(key)}" for key in published)
-                command = f"rowledger forget --table {shlex.quote(name)} {named}"
-                problem += f", or where rows were taken out on purpose: {command}"
+            published: dict[str, list[str]] = {}
+            for found in bad:
+                if found.is_published and (
+                    found.checks or not found.server
+                ):  # one on a wrong server has its own command
+                    published.setdefault(found.server, []).append(found.partition_key)
+            commands = [_forgetting(name, server, keys) for server, keys in published.items()]
+            if commands:
+                problem += f", or where rows were taken out on purpose: {'; '.join(commands)}"
             problems.append(problem)
     return problems
+
+
+def _forgetting(table: str, server: str, keys: Sequence[str]) -> str:
+    on = f" --server {server}" if server else ""
+    named = " ".join(f"--partition {shlex.quote(key)}" for key in keys)
+    return f"rowledger forget --table {shlex.quote(table)}{on} {named}"
 
 
 def _tell(verified: Mapping[str, Sequence[PartitionVerification]]) -> None:
     for name, results in verified.items():
         for result in results:
+            on = f" on {result.server}" if result.server else ""
             for problem in result.problems:
-                click.echo(f"{name} {result.partition_key}: {problem}", err=True)
-        if results and all(result.passed for result in results):
-            are = "is" if len(results) == 1 else "are"
-            click.echo(f"table {name}: {counted(len(results), 'published partition')} {are} what was loaded")
+                click.echo(f"{name} {result.partition_key}{on}: {problem}", err=True)
+        for server, own in itertools.groupby(results, lambda result: result.server):
+            of_server = list(own)
+            if all(result.passed for result in of_server):
+                are = "is" if len(of_server) == 1 else "are"
+                on = f" on {servers_named([server])[0]}" if server else ""
+                click.echo(f"table {name}{on}: {counted(len(of_server), 'published partition')} {are} what was loaded")
 
 
 def _as_json(
@@ -105,6 +159,7 @@ def _as_json(
                 "partitions": [
                     {
                         "partition_key": result.partition_key,
+                        "server": result.server or None,
                         "passed": result.passed,
                         "problems": result.problems,
                         "checks": [dataclasses.asdict(check) for check in result.checks],
@@ -120,16 +175,17 @@ def _as_json(
 @click.command(short_help="Stop answering for published rows; an append adds them again.")
 @ONE_TABLE
 @click.option("--partition", "partitions", multiple=True, help="Only this partition; may be given again.")
+@SERVER
 @with_spec
 @click.option("--yes", is_flag=True, help="Do not ask.")
-def forget(*, table_name: str, partitions: Sequence[str], given: GivenSpecs, yes: bool) -> None:
+def forget(*, table_name: str, partitions: Sequence[str], server: str | None, given: GivenSpecs, yes: bool) -> None:
     """Forget published loads whose rows were truncated, dropped or changed on purpose.
 
     The table is not changed. The next load starts from the rows that it finds there, and an append adds rows again
     that it has added before. Where partitions cannot be distinguished in the table, all loads of the table are
     forgotten.
     """
-    url = existing_url()
+    url = chosen_url(server, table_name, partitions, given)
     spec = read_table_spec(url, table_name, given)
     if not yes:
         found = run_forget(spec, url=url, partition_keys=partitions or None, dry_run=True)

@@ -23,7 +23,15 @@ from rowledger.dagster.translator import RowledgerTranslator, RowledgerTranslato
 from rowledger.dagster.yaml_deps import DepsShape, LandingShape, read_deps, read_landing
 from rowledger.dagster.yaml_fields import NotYaml, OrTemplate, YamlField, exact_shape, telling_mistakes
 from rowledger.dagster.yaml_partitions import PartitionsShape, read_partitions
-from rowledger.dagster.yaml_sources import SourceShape, TransformShape, read_reference, read_source, read_transform
+from rowledger.dagster.yaml_sources import (
+    ServersShape,
+    SourceShape,
+    TransformShape,
+    read_reference,
+    read_servers,
+    read_source,
+    read_transform,
+)
 from rowledger.dagster.yaml_values import (
     BackfillPolicyShape,
     ColumnsShape,
@@ -42,7 +50,16 @@ from rowledger.dagster.yaml_values import (
     read_target,
 )
 from rowledger.errors import RowledgerError, SpecError
-from rowledger.spec import DeadLetterBudget, FrameTransform, QualifiedName, RowTransform, Source, TableSpec
+from rowledger.spec import (
+    DeadLetterBudget,
+    FrameTransform,
+    QualifiedName,
+    RowTransform,
+    ServersByFunction,
+    ServersByKey,
+    Source,
+    TableSpec,
+)
 
 __all__ = ["RowledgerTableComponent"]
 
@@ -175,6 +192,15 @@ class RowledgerTableComponent(dg.Component, dg.Model, dg.Resolvable):
     sensitive: Annotated[
         tuple[str, ...] | None,
         YamlField(_Names, _names, description="Columns whose values listings of dead letters never show."),
+    ] = None
+    servers: Annotated[
+        NotYaml[ServersByKey | ServersByFunction] | None,
+        YamlField(
+            ServersShape,
+            read_servers,
+            description="Which server each partition is on, where the table is on several, by the variables with their URLs.",
+            examples=[{"type": "key", "variables": {"eu": "EU_DATABASE_URL", "us": "US_DATABASE_URL"}}],
+        ),
     ] = None
     translation: (
         Annotated[

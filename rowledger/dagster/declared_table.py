@@ -6,12 +6,14 @@ import dagster as dg
 
 from rowledger.contract import check_spec
 from rowledger.dagster.assets import StepOptions
-from rowledger.dagster.database import RowledgerDatabase
+from rowledger.dagster.database import DEFAULT_DATABASE, RowledgerDatabase
 from rowledger.dagster.partitions import partition_maker, require_partitions
 from rowledger.dagster.resources import GuardedWriter, resource_key
 from rowledger.dagster.table import DagsterTable, name_of
 from rowledger.dagster.translator import AssetAttributes, AttributesBesideKey, RowledgerTranslator, asset_spec
-from rowledger.spec import TableSpec
+from rowledger.errors import SpecError
+from rowledger.postgres import by_server
+from rowledger.spec import ServersByKey, TableSpec
 
 __all__ = ["OptionsBesideKey", "Resources", "TableOptions", "declared_table", "parted"]
 
@@ -49,14 +51,20 @@ def declared_table(
 ) -> tuple[DagsterTable, Resources]:
     """The table, and the resources that its definitions bring; without `shares_defaults` the defaults have keys of this table.
 
-    Raises SpecError for a spec that contradicts itself or its partitions.
+    Raises SpecError for a spec that contradicts itself or its partitions, UnknownPartition for a key without a server.
     """
     check_spec(spec)
     require_partitions(spec, partitions_def, key_pattern=key_pattern)
-    known = database.database_name() if isinstance(database, RowledgerDatabase) else None
+    if spec.servers is not None and database is not DEFAULT_DATABASE:
+        raise SpecError(f"table {spec.name}: its spec says by servers where each partition is; leave database out")
+    known = database.database_name() if isinstance(database, RowledgerDatabase) and spec.servers is None else None
     asset = asset_spec(spec, partitions_def, translator, attributes, known)
     database_key, brought_database = resource_key(database, name_of(asset.key), "database", shared=shares_defaults)
     writer_key, brought_writer = resource_key(writer, name_of(asset.key), "writer", shared=shares_defaults)
     partition_of = partition_maker(spec, partitions_def, key_pattern=key_pattern)
+    if isinstance(spec.servers, ServersByKey) and isinstance(partitions_def, dg.StaticPartitionsDefinition):
+        by_server(
+            spec, [partition_of(key) for key in partitions_def.get_partition_keys()]
+        )  # raises for a key without one
     table = DagsterTable(spec, asset, partition_of, key_pattern, database_key, writer_key)
     return table, brought_database | brought_writer

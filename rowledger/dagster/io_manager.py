@@ -33,7 +33,7 @@ __all__ = ["RowledgerIOManager"]
 _PREFIX = "rowledger/"
 _FIELDS = (
     *("row", "key", "partition_by", "target", "write_mode", "dead_letters"),
-    *("transform", "drift", "sensitive", "name"),
+    *("transform", "drift", "sensitive", "servers", "name"),
 )
 
 
@@ -78,7 +78,7 @@ class RowledgerIOManager(dg.ConfigurableIOManager):
                 reports = self.writer.load(
                     table.spec,
                     [table.partition_of(key) for key in keys],
-                    url=self.database.connection_url(),
+                    url=self._url(table.spec),
                     run_id=step.run_id,
                     observer=observer,
                     rows=obj,
@@ -87,7 +87,7 @@ class RowledgerIOManager(dg.ConfigurableIOManager):
                 )
         if not all(report.published for report in reports):
             fail_with(load_failure(table, reports))
-        of_table = table_metadata(table.spec, self.database.database_name())
+        of_table = table_metadata(table.spec, self.database.database_name() if table.spec.servers is None else None)
         for report in reports:
             if table.is_whole:
                 context.add_output_metadata({**of_table, **load_metadata(table, report)})
@@ -113,12 +113,16 @@ class RowledgerIOManager(dg.ConfigurableIOManager):
             frame = read_rows(
                 table.spec,
                 partitions,
-                url=self.database.connection_url(),
+                url=self._url(table.spec),
                 columns=columns,
                 asset_key=tuple(table.key.path),
                 rival_remedy=_rivals(context.step_context, upstream, table),
             )
         return _as_annotated(frame, context.dagster_type.typing_type, name)
+
+    def _url(self, spec: TableSpec) -> str | None:
+        """The URL of the one server; None for a table whose metadata name several."""
+        return self.database.connection_url() if spec.servers is None else None
 
     def _table(
         self, key: dg.AssetKey, partitions_def: dg.PartitionsDefinition | None, output: dg.OutputContext

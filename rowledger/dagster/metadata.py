@@ -13,6 +13,7 @@ import dagster as dg
 from rowledger.dagster.table import DagsterTable
 from rowledger.ledger import Incident, PartitionReport, RowCounts
 from rowledger.load import dead_letters_command
+from rowledger.postgres import servers_named
 
 __all__ = [
     "CRASHED_WORKERS",
@@ -64,6 +65,7 @@ def load_metadata(table: DagsterTable, report: PartitionReport) -> Metadata:
         "resumed": report.resumed,
         **counts_metadata(report.counts, whole=table.is_whole),
         **refused_metadata([report]),
+        **({"server": str(servers_named([report.server])[0])} if report.server else {}),
     }
     # As text, because the UI would plot a number.
     return metadata if report.load_id is None else {**metadata, "load_id": str(report.load_id)}

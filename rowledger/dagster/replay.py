@@ -2,7 +2,7 @@
 
 import logging
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 
 import dagster as dg
@@ -17,8 +17,9 @@ from rowledger.dagster.replay_events import red_partitions, replay_events, repla
 from rowledger.dagster.table import DagsterTable
 from rowledger.dagster.verification import problems_of, verification_evaluations
 from rowledger.dead_letters import read_waiting, run_replay
-from rowledger.errors import RowledgerError, SpecError
+from rowledger.errors import DatabaseUnavailable, RowledgerError, SpecError
 from rowledger.ledger import Actor, DeadLetterResult, DeadLetterSelection, DeadLetterState, ReplayReport
+from rowledger.postgres import servers_of
 from rowledger.publish import PartitionVerification, run_verify
 from rowledger.spec import TableSpec
 
@@ -36,6 +37,10 @@ class ReplayConfig(dg.Config):
     constraint: str = Field(default="", description="Only letters refused by this constraint of the table.")
     ids: list[int] = Field(default=[], description="Only these letters, by their numbers.")
     limit: int = Field(default=0, ge=0, description="Try no more letters than so many; 0: all.")
+    server: str = Field(
+        default="",
+        description="Of a table on several servers the variable of the one to replay on, or give its partitions.",
+    )
     note: str = Field(default="", description="Why, for the record.")
 
     def selection(self) -> DeadLetterSelection:
@@ -61,7 +66,7 @@ def replay_job_and_sensor(table: DagsterTable, *, sensor: bool, pool: str | None
     )
     def replay_dead_letters(context: dg.OpExecutionContext, config: ReplayConfig) -> None:
         with errors_as_failures(spec.name):
-            url = table.database_url(context.resources)
+            url = table.one_url(context.resources, config.server, config.partitions)
         report = _replay(context, table, config, url)
         verifications = _verify(context, table, report, url)
         red = red_partitions(url, spec.name, report)
@@ -94,18 +99,47 @@ def replay_job_and_sensor(table: DagsterTable, *, sensor: bool, pool: str | None
         required_resource_keys={table.database_key},
         description=f"Starts {table.name}_replay when dead letters of {spec.target} were marked as corrected.",
     )
-    def corrected(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-        letters, newest = read_waiting(table.database_url(context.resources), spec.name)
-        if newest is None:
-            return dg.SkipReason(f"no dead letter of {spec.name} was marked as corrected")
-        config = ReplayConfig(
-            states=[DeadLetterState.CORRECTED], note=f"sensor {table.name}_corrected: {letters} letters were corrected"
-        )
-        # The run key is the id of the newest event, so that what was corrected once starts one run, whatever a cursor
-        # remembers.
-        return dg.RunRequest(run_key=f"{table.name}_corrected_{newest}", run_config=dg.RunConfig(ops={op_name: config}))
+    def corrected(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+        requests = [
+            dg.RunRequest(
+                # The id of the newest event, so that what was corrected once starts one run, whatever a cursor remembers. Each
+                # server counts its own.
+                run_key="_".join(filter(None, (f"{table.name}_corrected", server, str(newest)))),
+                run_config=dg.RunConfig(
+                    ops={
+                        op_name: ReplayConfig(
+                            states=[DeadLetterState.CORRECTED],
+                            server=server,
+                            note=f"sensor {table.name}_corrected: {letters} letters were corrected",
+                        )
+                    }
+                ),
+            )
+            for server, letters, newest in _waiting(context, table)
+        ]
+        if requests:
+            return dg.SensorResult(run_requests=requests)
+        return dg.SensorResult(skip_reason=f"no dead letter of {spec.name} was marked as corrected")
 
     return dg.Definitions(jobs=[replay], sensors=[corrected] if sensor else [])
+
+
+def _waiting(context: dg.SensorEvaluationContext, table: DagsterTable) -> Iterator[tuple[str, int, int]]:
+    """The variable of each server that has corrected dead letters, their number, and the id of the newest event of one.
+
+    The one server of other tables has no name. Of several one that is away does not keep the others waiting.
+    """
+    for server in [each.variable for each in servers_of(table.spec)] or [""]:
+        try:
+            letters, newest = read_waiting(table.one_url(context.resources, server), table.spec.name)
+        except DatabaseUnavailable as error:
+            if not server:
+                raise
+            message = f"{table.spec.name}: dead letters on {server} are not looked at: {describe_error(error)}"
+            context.log.warning(message)
+            continue
+        if newest is not None:
+            yield server, letters, newest
 
 
 def _replay(context: dg.OpExecutionContext, table: DagsterTable, config: ReplayConfig, url: str) -> ReplayReport:

@@ -38,7 +38,7 @@ class GuardedWriter(dg.ConfigurableResource[None], WriterSettings):
         spec: TableSpec,
         partitions: Sequence[Partition],
         *,
-        url: str,
+        url: str | None,
         run_id: str,
         observer: Observer,
         rows: object = None,
@@ -46,6 +46,8 @@ class GuardedWriter(dg.ConfigurableResource[None], WriterSettings):
         rival_remedy: RivalRemedy | None = None,
     ) -> list[PartitionReport]:
         """Load partitions of one table into the database at the URL; raises RowledgerError for what concerns the whole run.
+
+        The URL is None for a spec that names servers.
 
         `rows` are those of a spec whose source is GivenRows, in the forms that `rowledger.load` takes. The ledger
         keeps the parts of `asset_key`, by which a replay from the command line is recorded in Dagster. `rival_remedy` says

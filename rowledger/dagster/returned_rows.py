@@ -25,7 +25,17 @@ from rowledger.dagster.run_keys import partition_keys, require_same_keys
 from rowledger.dagster.table import DagsterTable
 from rowledger.dagster.translator import RowledgerTranslator
 from rowledger.sources import GivenRows
-from rowledger.spec import DeadLetterBudget, Drift, FrameTransform, QualifiedName, RowTransform, TableSpec, WriteMode
+from rowledger.spec import (
+    DeadLetterBudget,
+    Drift,
+    FrameTransform,
+    QualifiedName,
+    RowTransform,
+    ServersByFunction,
+    ServersByKey,
+    TableSpec,
+    WriteMode,
+)
 
 __all__ = ["ReturnedTable", "require_rows", "returned_table", "rowledger_asset"]
 
@@ -64,6 +74,7 @@ def rowledger_asset(
     transform: FrameTransform | RowTransform | None = None,
     drift: Drift = Drift.FREEZE,
     sensitive: Sequence[str] = (),
+    servers: ServersByKey | ServersByFunction | None = None,
     asset_key: dg.AssetKey | str | Sequence[str] | None = None,
     ins: Mapping[str, dg.AssetIn] | None = None,
     translator: RowledgerTranslator | None = None,
@@ -86,8 +97,8 @@ def rowledger_asset(
     `row` is the pydantic model of one row. Workers import it by name, so it must be at the top level of a module; they start
     faster if that module does not import Dagster. `key` names the columns that identify a row. `name` is the table's name, by
     default the function's; `asset_key` is the asset's key, by default the table's name. `partition_by`, `target`, `write_mode`,
-    `dead_letters`, `transform`, `drift` and `sensitive` are those of `TableSpec`, and `ins` is that of `dg.asset`. Everything
-    else is as in `build_table_defs`.
+    `dead_letters`, `transform`, `drift`, `sensitive` and `servers` are those of `TableSpec`, and `ins` is that of `dg.asset`.
+    Everything else is as in `build_table_defs`.
 
     The asset brings its resources. `build_table_defs(asset, jobs=True, …)` makes definitions of it with what a table can have
     besides: the check `published_rows_unchanged`, jobs, a schedule, a sensor.
@@ -109,6 +120,7 @@ def rowledger_asset(
             transform=transform,
             drift=drift,
             sensitive=tuple(sensitive),
+            servers=servers,
             description=inspect.getdoc(function) or "",
             **{field: value for field, value in given.items() if value is not None},
         )

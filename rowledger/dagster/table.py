@@ -1,7 +1,7 @@
 """One table as Dagster knows it."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +9,8 @@ import dagster as dg
 
 from rowledger.dagster.database import RowledgerDatabase
 from rowledger.dagster.resources import GuardedWriter, resource_of
+from rowledger.errors import SpecError
+from rowledger.postgres import by_server, servers_of
 from rowledger.spec import Partition, TableSpec
 
 __all__ = ["DagsterTable", "name_of"]
@@ -47,9 +49,33 @@ class DagsterTable:
         """The resources that a step needs which loads or replays."""
         return {self.database_key, self.writer_key}
 
-    def database_url(self, resources: Any) -> str:  # noqa: ANN401 - Dagster makes the class of a step's resources
-        """The URL of the target database, with its password; raises DatabaseUnavailable, EmbeddedServerError or SpecError."""
+    def database_url(self, resources: Any) -> str | None:  # noqa: ANN401 - Dagster makes the class of a step's resources
+        """The URL of the target database, with its password; None where the spec names several servers.
+
+        Raises DatabaseUnavailable, EmbeddedServerError or SpecError.
+        """
+        if self.spec.servers is not None:
+            return None
         return resource_of(RowledgerDatabase, resources, self.database_key).connection_url()
+
+    def one_url(self, resources: Any, server: str = "", partitions: Sequence[str] = ()) -> str:  # noqa: ANN401 - as above
+        """The URL of the one server that is meant: of a table on several the named one, or that of these partitions.
+
+        Raises SpecError where nothing says which, and what `database_url` does.
+        """
+        if (url := self.database_url(resources)) is not None:
+            return url
+        servers = servers_of(self.spec)
+        if server:
+            found = {each for each in servers if server in each.variables}
+        else:
+            found = {*by_server(self.spec, [self.partition_of(key) for key in partitions])} or {*servers}
+        if len(found) != 1:
+            raise SpecError(
+                f"table {self.spec.name}: it is on several servers, and this works on one: give as server one of "
+                f"{', '.join(each.variable for each in servers)}, or partitions of one"
+            )
+        return found.pop().url
 
     def writer(self, resources: Any) -> GuardedWriter:  # noqa: ANN401 - as above
         """How this run writes; raises SpecError for a resource of another kind."""

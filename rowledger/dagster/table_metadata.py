@@ -37,6 +37,7 @@ def table_metadata(spec: TableSpec, database: str | None = None) -> dict[str, An
             [_column(spec, rule) for rule in rules], constraints=dg.TableConstraints(keys) if keys else None
         ),
         "write_mode": spec.write_mode.value,
+        **({"servers": ", ".join(spec.servers.names)} if spec.servers else {}),
         **_source(spec),
         **_code(spec),
     }

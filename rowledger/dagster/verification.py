@@ -19,7 +19,7 @@ from rowledger.dagster.run_keys import partition_keys
 from rowledger.dagster.table import DagsterTable
 from rowledger.errors import RowledgerError
 from rowledger.ledger import Check, CheckName
-from rowledger.publish import PartitionVerification, run_verify
+from rowledger.publish import PartitionVerification, run_verify, run_verify_servers
 
 __all__ = ["VERIFY_CHECK", "problems_of", "verification_evaluations", "verify_check", "verify_published"]
 
@@ -40,8 +40,8 @@ def verify_check(table: DagsterTable) -> dg.AssetChecksDefinition:
     ) -> Iterator[dg.AssetCheckResult | dg.DagsterEvent | dg.Output[None]]:
         keys = _keys_of_run(context, table)
         with errors_as_failures(table.spec.name):
-            verifications = _verify(context.resources, table, keys)
-        over_all = _over_all(verifications)
+            verifications, problems = _verify(context.resources, table, keys)
+        over_all = _over_all(verifications, problems)
         if not checks_have_partitions(table.partitions_def):
             if not over_all.passed:  # Dagster's own line about a check has the level DEBUG
                 context.log.error("%s did not pass: %s", VERIFY_CHECK, over_all.summary)
@@ -51,12 +51,13 @@ def verify_check(table: DagsterTable) -> dg.AssetChecksDefinition:
         if keys is None:  # Dagster then expects a result without a partition
             made.insert(0, over_all)
         yield from recorded(context.instance, context.get_step_execution_context(), table.key, made)
-        if failed := problems_of(verifications):
-            fail(
+        failed = problems_of(verifications)
+        if failed or problems:
+            differing = (
                 f"{table.spec.name}: {len(failed)} of {len(verifications)} published partitions are not as the ledger has "
-                f"them\n{lines(failed)}\nWhat to do: load these partitions again",
-                metadata=over_all.metadata,
+                f"them\n{lines(failed)}\nWhat to do: load these partitions again"
             )
+            fail("\n".join([*([differing] if failed else []), *problems]), metadata=over_all.metadata)
         yield from outputs_of([spec])
 
     return published_rows_unchanged
@@ -75,7 +76,9 @@ def verify_published(
     if not partition_keys or not any(record.run_id == context.run.run_id for record in announced):
         return
     try:
-        verifications = _verify(context.resources, table, partition_keys)
+        verifications, _ = _verify(
+            context.resources, table, partition_keys
+        )  # the load has told of a server that is away
     except RowledgerError as error:
         message = f"{table.spec.name}: the published partitions are not verified: {describe_error(error)}"
         context.log.warning(message)
@@ -88,9 +91,13 @@ def _verify(
     resources: Any,  # noqa: ANN401 - Dagster makes the class of a step's resources
     table: DagsterTable,
     keys: Sequence[str] | None,
-) -> list[PartitionVerification]:
+) -> tuple[list[PartitionVerification], Sequence[str]]:
+    """A verdict a partition, and why servers were not verified, where the table is on several."""
     url = table.database_url(resources)
-    return run_verify(table.spec, url=url, partition_keys=keys, partition_of=table.partition_of)
+    if url is None:
+        found = run_verify_servers(table.spec, partition_keys=keys, partition_of=table.partition_of)
+        return found.by_partition(), found.problems
+    return run_verify(table.spec, url=url, partition_keys=keys, partition_of=table.partition_of), ()
 
 
 def _keys_of_run(context: dg.AssetCheckExecutionContext, table: DagsterTable) -> list[str] | None:
@@ -138,10 +145,11 @@ def _of_partition(found: PartitionVerification) -> Evaluation:
     return Evaluation(VERIFY_CHECK, found.partition_key, found.passed, summary)
 
 
-def _over_all(verifications: Sequence[PartitionVerification]) -> Evaluation:
+def _over_all(verifications: Sequence[PartitionVerification], problems: Sequence[str] = ()) -> Evaluation:
     failed = problems_of(verifications)
     metadata = verdict_metadata(len(verifications), failed)
-    return Evaluation(VERIFY_CHECK, None, not failed, _told(verifications), metadata)
+    told = "\n".join([*([_told(verifications)] if verifications else []), *problems])
+    return Evaluation(VERIFY_CHECK, None, not (failed or problems), told, metadata)
 
 
 def problems_of(verifications: Sequence[PartitionVerification]) -> dict[str, str]:

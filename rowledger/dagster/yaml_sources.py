@@ -1,4 +1,4 @@
-"""Sources and transforms in YAML, with all fields of their classes; functions and classes are named by reference."""
+"""Sources, transforms and servers in YAML, with all fields of their classes; functions and classes are named by reference."""
 
 # ruff: noqa: ANN401, YAML holds any value
 
@@ -13,9 +13,17 @@ from pydantic import BaseModel, Field
 from rowledger.dagster.yaml_fields import Chosen, OrTemplate, mistake_at, validated, yaml_shape
 from rowledger.errors import SpecError
 from rowledger.sources import ArrowFiles, CsvFiles, JsonFiles, NdjsonFiles, ParquetFiles, PythonRows, SqlQuery
-from rowledger.spec import FrameTransform, RowTransform, Source, resolve
+from rowledger.spec import FrameTransform, RowTransform, ServersByFunction, ServersByKey, Source, resolve
 
-__all__ = ["SourceShape", "TransformShape", "read_reference", "read_source", "read_transform"]
+__all__ = [
+    "ServersShape",
+    "SourceShape",
+    "TransformShape",
+    "read_reference",
+    "read_servers",
+    "read_source",
+    "read_transform",
+]
 
 _REFERENCE = r"[.:]"
 """What distinguishes the reference of a class from a short name."""
@@ -34,6 +42,7 @@ _SOURCES: dict[str, type[Source]] = {
     "sql": SqlQuery,
 }
 _TRANSFORMS: dict[str, type[FrameTransform | RowTransform]] = {"frame": FrameTransform, "row": RowTransform}
+_SERVERS: dict[str, type[ServersByKey | ServersByFunction]] = {"key": ServersByKey, "function": ServersByFunction}
 
 
 def _shapes(classes: Mapping[str, type[BaseModel]], kind: str) -> dict[str, type[BaseModel]]:
@@ -48,6 +57,7 @@ def _shapes(classes: Mapping[str, type[BaseModel]], kind: str) -> dict[str, type
 SourceShape = Annotated[dict[str, Any], Chosen("type", _shapes(_SOURCES, "Source"), others=_REFERENCE), OrTemplate()]
 """The shape of `source`: `type` and the fields of that source; `type` may also be the reference of a class of one's own."""
 TransformShape = Annotated[dict[str, Any], Chosen("type", _shapes(_TRANSFORMS, "Transform")), OrTemplate()]
+ServersShape = Annotated[dict[str, Any], Chosen("type", _shapes(_SERVERS, "Servers")), OrTemplate()]
 
 
 def read_source(context: dg.ResolutionContext, value: Any) -> Source:
@@ -72,6 +82,18 @@ def read_transform(context: dg.ResolutionContext, value: Any) -> FrameTransform 
         raise mistake_at(context, f"a transform has a type: {', '.join(_TRANSFORMS)}")
     found: FrameTransform | RowTransform = validated(
         context, _TRANSFORMS[value["type"]], _with_function(context, value)
+    )
+    return found
+
+
+def read_servers(context: dg.ResolutionContext, value: Any) -> ServersByKey | ServersByFunction | None:
+    """The servers of a resolved value, which may also be those that a template gave."""
+    if value is None or isinstance(value, ServersByKey | ServersByFunction):
+        return value
+    if not isinstance(value, Mapping) or value.get("type") not in _SERVERS:
+        raise mistake_at(context, f"servers have a type: {', '.join(_SERVERS)}")
+    found: ServersByKey | ServersByFunction = validated(
+        context, _SERVERS[value["type"]], _with_function(context, value)
     )
     return found
 

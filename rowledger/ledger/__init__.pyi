@@ -89,6 +89,12 @@ from .outcomes import (
     Replayed as Replayed,
     SourceRaised as SourceRaised,
 )
+from .placement import (
+    PlacedPartition as PlacedPartition,
+    ServerLedger as ServerLedger,
+    partition_by_key as partition_by_key,
+    read_servers as read_servers,
+)
 from .pruning import PrunableEntries as PrunableEntries, find_prunable as find_prunable, prune as prune
 from .reader import ledger_reader as ledger_reader, read_ledger as read_ledger
 from .replays import (

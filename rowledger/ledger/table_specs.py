@@ -1,5 +1,6 @@
 """The spec that each table was last loaded with, as the ledger records it, and whose a table is."""
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -36,6 +37,11 @@ class KeptSpec:
     target: str
     spec: str
     asset_key: tuple[str, ...] | None
+
+    @property
+    def names_servers(self) -> bool:
+        """Whether the table is on several servers. Unlike the spec, this needs none of the user's code."""
+        return bool(json.loads(self.spec).get("servers"))
 
 
 async def record_spec(

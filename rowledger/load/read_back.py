@@ -13,10 +13,10 @@ from pydantic import SecretStr
 from rowledger.contract import Contract, uuids_for_people
 from rowledger.errors import SourceError, SpecError, TargetMismatch
 from rowledger.ledger import RivalRemedy, ledger_reader, require_own_table
-from rowledger.postgres import Target, partition_predicate, quote_identifier, read_target
+from rowledger.postgres import Target, by_server, partition_predicate, quote_identifier, read_target, servers_of
 from rowledger.settings import WriterSettings
 from rowledger.sources import DatabaseSession, PostgresDatabase
-from rowledger.spec import DECIMAL_DIGITS_MAX, DYNAMIC, FAULT, ColumnType, Partition, TableSpec, TypeName, Window
+from rowledger.spec import DECIMAL_DIGITS_MAX, DYNAMIC, FAULT, WHOLE, ColumnType, Partition, TableSpec, TypeName, Window
 
 __all__ = ["read_rows"]
 
@@ -34,12 +34,14 @@ def read_rows(
     spec: TableSpec,
     partitions: Sequence[Partition] | None,
     *,
-    url: str,
+    url: str | None,
     columns: Sequence[str] | None = None,
     asset_key: tuple[str, ...] | None = None,
     rival_remedy: RivalRemedy | None = None,
 ) -> pl.DataFrame:
-    """The rows of the partitions, or of the whole table, with the columns that are named; all come from one snapshot.
+    """The rows of the partitions, or of the whole table, with the columns that are named; all of a server are of one snapshot.
+
+    `url` is that of the one server, and None for a spec that names several: each partition is read from its own.
 
     A numeric is a Decimal, or its text where 38 digits do not hold it; UUIDs, JSON documents and types that a frame lacks are
     text. Raises SpecError for partitions whose rows no column tells from those of others, for unknown columns, and for a table
@@ -52,12 +54,27 @@ def read_rows(
             f"table {spec.name}: no column tells the rows of partition {unidentified[0]} from those of others; name it by "
             "partition_by, or read the whole table"
         )
-    target = asyncio.run(_target(spec, url, asset_key, rival_remedy))
-    names = [column.name for column in target.columns]
-    if unknown := sorted(set(columns or ()) - set(names)):
-        raise SpecError(f"table {spec.name} has no columns {unknown}; its columns are {names}")
-    wanted = {name: target.column_types[name] for name in (names if columns is None else columns)}
-    return pl.DataFrame(_read(spec, target, partitions, wanted, url))
+    if url is not None:
+        placed: list[tuple[str, Sequence[Partition] | None]] = [(url, partitions)]
+    else:
+        of_servers = by_server(spec, [WHOLE] if partitions is None else partitions)
+        of_servers = of_servers or {servers_of(spec)[0]: []}  # which has the columns
+        placed = [(server.url, None if partitions is None else own) for server, own in of_servers.items()]
+    wanted: dict[str, ColumnType] = {}
+    frames: list[pl.DataFrame] = []
+    for address, own in placed:
+        target = asyncio.run(_target(spec, address, asset_key, rival_remedy))
+        names = [column.name for column in target.columns]
+        if unknown := sorted({*(columns or ()), *wanted} - set(names)):
+            raise SpecError(f"table {spec.name} has no columns {unknown}; its columns are {names}")
+        wanted = wanted or {name: target.column_types[name] for name in (names if columns is None else columns)}
+        frames += _read(spec, target, own, wanted, address)
+    return pl.DataFrame(
+        {
+            name: _as_declared(_column(frames, name) if frames else None, name, column_type)
+            for name, column_type in wanted.items()
+        }
+    )
 
 
 async def _target(
@@ -77,7 +94,7 @@ def _read(
     partitions: Sequence[Partition] | None,
     wanted: dict[str, ColumnType],
     url: str,
-) -> dict[str, pl.Series]:
+) -> list[pl.DataFrame]:
     selected = ", ".join(map(quote_identifier, wanted)) or "1"
     query = f"select {selected} from {quote_identifier(spec.target.schema_name)}.{quote_identifier(spec.target.table)}"  # noqa: S608
     if partitions is not None:
@@ -98,10 +115,7 @@ def _read(
                     f"table {spec.name}: a row cannot be read into a frame: {reason}; leave that column out"
                 )
             frames.append(frame)
-    return {
-        name: _as_declared(_column(frames, name) if frames else None, name, column_type)
-        for name, column_type in wanted.items()
-    }
+    return frames
 
 
 def _column(frames: Sequence[pl.DataFrame], name: str) -> pl.Series:

@@ -43,7 +43,8 @@ _SHARE_OF_LOCKS = 8  # a transaction may take one part in this many of the serve
 class PartitionVerification:
     """Whether a published partition still is what was published; `why_not` says why it could not be compared at all.
 
-    `budget` compares its dead letters with what the spec allows now, and is not part of the verdict.
+    `budget` compares its dead letters with what the spec allows now, and is not part of the verdict. `server` is the variable
+    that names its server, where the table is on several.
     """
 
     partition_key: str
@@ -51,6 +52,7 @@ class PartitionVerification:
     why_not: str = ""
     budget: Check | None = None
     is_published: bool = True
+    server: str = ""
 
     @property
     def passed(self) -> bool:

@@ -134,6 +134,14 @@ from rows from (pg_catalog.unnest($1::pg_catalog.text[]), pg_catalog.unnest($2::
 -- Whether the table (a quoted name) has a primary key.
 select exists (select from pg_index where indrelid = to_regclass($1) and indisprimary);
 
+-- name: may_identify_server
+-- Whether this role may ask what identifies a server.
+select has_function_privilege('pg_catalog.pg_control_system()', 'execute');
+
+-- name: server_identity
+-- What identifies this database on its server, by whatever address it is reached.
+select format('%s/%s', (select system_identifier from pg_catalog.pg_control_system()), current_database());
+
 -- name: terminate_sessions
 -- End what a run has open, but for ourselves, by the patterns of its names. A role may end the sessions of some roles only.
 with found as (

@@ -110,8 +110,8 @@ def test_two_variables_may_name_one_server(tmp_path: Path, database: str, monkey
 def test_a_function_says_where_a_partition_is(tmp_path: Path, database: str, empty_database: str) -> None:
     rows = {key: write_sales(tmp_path, key, sales(key, 20)) for key in ("us", "uk")}
     assert all(report.published for report in load(None, SALES_BY_FUNCTION, tmp_path, ["us", "uk"]))
-    assert_accounted(database, SALES, rows["uk"])
-    assert_accounted(empty_database, SALES, rows["us"])
+    assert_accounted(database, SALES_BY_FUNCTION, rows["uk"])
+    assert_accounted(empty_database, SALES_BY_FUNCTION, rows["us"])
 
 
 @pytest.mark.parametrize(
