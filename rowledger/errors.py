@@ -125,10 +125,7 @@ class TransformFailed(RowledgerError):
 
 
 class DatabaseUnavailable(RowledgerError):
-    """The server cannot be reached, or refuses the connection.
-
-    Check ROWLEDGER_DATABASE_URL, or the variable that the message names, and the server, then rerun.
-    """
+    """The server cannot be reached, or refuses. Check ROWLEDGER_DATABASE_URL (or the named variable) and the server; rerun."""
 
 
 class ConnectionsExhausted(DatabaseUnavailable):

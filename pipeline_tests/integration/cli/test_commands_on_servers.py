@@ -56,6 +56,11 @@ def test_status_shows_a_table_server_by_server_and_others_as_ever(run: Run, data
     assert _partitions(run("status", "--json")) == {"all": None, "eu": EU, "uk": EU, "us": US}
     assert _partitions(run("status", "--json", "--table", "sales", "--partition", "us")) == {"us": US}
     assert run("status", "--table", "sales", "--partition", "mars").exit_code == 1
+    of_another = run("verify", "--partition", "all")
+    assert (of_another.exit_code, of_another.output) == (
+        0,
+        "table readings: 1 published partition is what was loaded\n",
+    )
 
 
 @pytest.mark.usefixtures("loaded")

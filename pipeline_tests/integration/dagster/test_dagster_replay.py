@@ -18,7 +18,7 @@ from pipeline_tests.support.definitions import RESOURCES, dagster_table
 from pipeline_tests.support.loading import load_one
 from pipeline_tests.support.replaying import ACTOR, edit, states
 from pipeline_tests.support.tables import DAY, EVENTS, changed, events, write_source
-from rowledger.cli import dead_letters as dead_letter_commands
+from rowledger.cli import servers
 from rowledger.cli.main import cli
 from rowledger.contract.dead_letter import Stage
 from rowledger.dagster import replay as replay_defs
@@ -232,7 +232,7 @@ def replay_by_command(
     edit(database, EVENTS, tmp_path, {3: {"event_id": 3}})
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DAGSTER_HOME", raising=False)
-    monkeypatch.setattr(dead_letter_commands, "existing_url", lambda: database)
+    monkeypatch.setattr(servers, "existing_url", lambda: database)
     command = ["dead-letters", "replay", "--table", "events", "--state", "corrected"]
     return lambda: CliRunner().invoke(cli, command)
 
@@ -346,7 +346,7 @@ def test_what_ends_a_replay_is_red_and_says_what_to_do(
 
 def test_the_form_says_what_each_field_means() -> None:
     schema = ReplayConfig.to_fields_dict()
-    assert set(schema) == {"partitions", "stages", "states", "constraint", "ids", "limit", "note"}
+    assert set(schema) == {"partitions", "stages", "states", "constraint", "ids", "limit", "server", "note"}
     assert all(field.description and not field.is_required for field in schema.values())
     chosen = ReplayConfig(stages=["copy"], states=["corrected"], ids=[3], limit=5)
     assert chosen.selection() == DeadLetterSelection(

@@ -32,7 +32,7 @@ from pipeline_tests.support.tables_of_write_modes import (
     sales,
     write_sales,
 )
-from rowledger.cli import verify
+from rowledger.cli import servers
 from rowledger.cli.main import cli
 from rowledger.contract.dead_letter import Stage
 from rowledger.errors import DiscrepancyFound, SpecError, TargetMismatch
@@ -186,7 +186,7 @@ def test_the_same_rows_are_appended_once_however_they_are_cut(database: str, tmp
 def test_rows_that_are_gone_are_not_called_appended_and_come_again_once_their_load_is_forgotten(
     database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spec: TableSpec
 ) -> None:
-    monkeypatch.setattr(verify, "existing_url", lambda: database)
+    monkeypatch.setattr(servers, "existing_url", lambda: database)
     key = "a" if spec is PATHS else DAY
     assert load_version(database, spec, tmp_path, FIRST, key).error is None
     fetch(database, f"truncate {spec.name}")
