@@ -44,6 +44,9 @@ class Machine(Protocol):
     ) -> "subprocess.Popen[Any]":
         """Start a program there, with Popen's options."""
 
+    def pids(self) -> list[int]:
+        """The processes that were started there, and all below them."""
+
     def kill_all(self) -> list[int]:
         """SIGKILL all that was started there and all below, and wait until it is gone; return whom."""
 
@@ -122,6 +125,7 @@ class RayCluster:
                 "start",
                 "--block",
                 f"--node-ip-address={machine.address}",
+                f"--node-name={machine.name}",
                 f"--temp-dir={own}",
                 f"--worker-port-list={ports}",
                 f"--object-store-memory={_OBJECT_STORE_BYTES}",

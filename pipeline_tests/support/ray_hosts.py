@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -68,7 +69,7 @@ class RayHosts:
 
     @contextlib.contextmanager
     def run(
-        self, spec: TableSpec, landing: Path, keys: Sequence[str], **writer: object
+        self, spec: TableSpec, landing: Path, keys: Sequence[str], *, cwd: Path | None = None, **writer: object
     ) -> "Iterator[subprocess.Popen[str]]":
         """A run on the head's host that commits its chunks on the hosts; it is killed if it has not ended with the block."""
         options: dict[str, Any] = {
@@ -78,11 +79,13 @@ class RayHosts:
             "host_silent_s": 5,
             **writer,
         }
-        with run_process.start(self.url_of_hosts, spec, landing, keys, host=self.head, **options) as process:
+        with run_process.start(self.url_of_hosts, spec, landing, keys, host=self.head, cwd=cwd, **options) as process:
             try:
                 yield process
             finally:
                 process.kill()
+                if process.stdout is not None and not process.stdout.closed:
+                    sys.stdout.write(process.communicate()[0])  # pytest shows it where the test has failed
 
     def hosts_of_chunks(self, spec: TableSpec) -> set[str]:
         """The hosts whose workers have committed chunks of a table."""

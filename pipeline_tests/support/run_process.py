@@ -41,6 +41,7 @@ def start(
     failpoints: str = "",
     prefix: Sequence[str] = (),
     host: Host | None = None,
+    cwd: Path | None = None,
     **writer: object,
 ) -> subprocess.Popen[str]:
     """Start the process, by way of the prefix's program, on a host if one is given; its output can be read from `stdout`.
@@ -55,6 +56,7 @@ def start(
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        cwd=cwd,
         env=child_environment(ROWLEDGER_DATABASE_URL=database, ROWLEDGER_FAILPOINTS=failpoints, **home),
         start_new_session=True,  # so that a signal to the whole group, as from a terminal, does not reach the tests
     )

@@ -12,12 +12,12 @@ from typing import Any, Self
 
 from rowledger.errors import HostsUnavailable
 from rowledger.extras import missing_extra
-from rowledger.hosts import AgentHandle, AgentThread, HostGone, Method, Place
+from rowledger.hosts import AgentHandle, AgentThread, AgentUnable, HostGone, Method, Place
 from rowledger.machine import in_thread
 
 try:
     import ray
-    from ray.exceptions import RayError
+    from ray.exceptions import ActorDiedError, ActorUnavailableError, RayError
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 except ImportError as error:
     raise missing_extra("ray") from error
@@ -26,6 +26,7 @@ __all__ = ["RayEngine"]
 
 _CONNECT_S = 30.0
 _LOOK_S = 10.0
+_LINE_MAX = 300
 _NAMESPACE = "rowledger"
 
 
@@ -98,8 +99,7 @@ class RayEngine:
         except Exception as error:  # noqa: BLE001 - Ray raises classes of all kinds
             raise HostGone(f"Ray does not answer ({_line(error)})") from None
         alive = (node for node in nodes if node["Alive"] and node["Resources"].get("CPU", 0) > 0)
-        places = (Place(node["NodeID"], node["NodeManagerHostname"], node["NodeManagerAddress"]) for node in alive)
-        return sorted(places, key=lambda place: (place.name, place.address))
+        return sorted(map(_place, alive), key=lambda place: (place.name, place.address))
 
     async def start(self, place: Place) -> AgentHandle:
         """Start an agent on a node. Whether it comes up is seen by its first answer."""
@@ -124,11 +124,11 @@ class _RayAgent:
         self._actor = actor
 
     async def call(self, method: Method, message: bytes, files: bytes = b"") -> bytes:
-        """The actor's answer; raises HostGone for whatever Ray raises: the actor or its node is dead, or its code failed."""
+        """The actor's answer; raises HostGone or AgentUnable for whatever Ray raises."""
         try:
             answer: bytes = await asyncio.wrap_future(self._actor.call.remote(method, message, files).future())
         except RayError as error:
-            raise HostGone(f"does not answer: {_line(error)}") from None
+            raise _gone(error) from None
         return answer
 
     async def end(self) -> None:
@@ -136,7 +136,32 @@ class _RayAgent:
             await in_thread(lambda: ray.kill(self._actor, no_restart=True), timeout_s=_LOOK_S)
 
 
+def _gone(error: RayError) -> HostGone:
+    """What has become of a host, in words that people can act upon; Ray's own have a page."""
+    text = str(error)
+    match error:
+        case ActorUnavailableError():
+            return HostGone("cannot be reached: the connection to its agent was lost")
+        case ActorDiedError() if "creation task" in text:  # the node cannot import the actor's class
+            return AgentUnable(f"its agent cannot start there: {_lines(error)[-1]}")
+        case ActorDiedError() if "node has died" in text:
+            return HostGone("is gone: its Ray node has died")
+        case ActorDiedError():
+            return HostGone("has lost its agent: the process has died")
+        case _:
+            return HostGone(f"does not answer: {_line(error)}")
+
+
+def _place(node: dict[str, Any]) -> Place:
+    """A node by the name that it was given with `ray start --node-name`, or else by its machine's."""
+    given, address = node.get("NodeName") or "", node["NodeManagerAddress"]
+    return Place(node["NodeID"], node["NodeManagerHostname"] if given in {"", address} else given, address)
+
+
 def _line(error: BaseException) -> str:
-    """The first line of an error, most of which are pages long in Ray."""
-    text = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
-    return f"{type(error).__name__}: {text[:300]}" if text else type(error).__name__
+    """The class and the first line of an error, most of which have pages in Ray."""
+    return ": ".join([type(error).__name__, *_lines(error)[:1]])
+
+
+def _lines(error: BaseException) -> list[str]:
+    return [line.strip()[:_LINE_MAX] for line in str(error).splitlines() if line.strip()]

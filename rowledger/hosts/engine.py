@@ -5,13 +5,17 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Literal, Protocol, Self
 
-__all__ = ["AgentHandle", "Engine", "HostGone", "Method", "Place"]
+__all__ = ["AgentHandle", "AgentUnable", "Engine", "HostGone", "Method", "Place"]
 
 Method = Literal["open", "commit", "news", "close"]
 
 
 class HostGone(Exception):
     """A host, or the way to it, is gone: the call may have had its effect or not."""
+
+
+class AgentUnable(HostGone):
+    """No agent can run on a host as it is, such as for want of Rowledger there: another try would fail the same way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +31,7 @@ class AgentHandle(Protocol):
     """The head's end of one agent."""
 
     async def call(self, method: Method, message: bytes, files: bytes = b"") -> bytes:
-        """The agent's answer; raises HostGone. It may take for ever, and may be cancelled."""
+        """The agent's answer; raises HostGone and AgentUnable. It may take for ever, and may be cancelled."""
 
     async def end(self) -> None:
         """End the agent's process without asking it, as far as it can be reached. Raises nothing and returns soon."""

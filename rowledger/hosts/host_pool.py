@@ -272,8 +272,9 @@ class HostPool:
             await at_work.run(began=self._changed.set)
         except HostRefused as refused:
             self._refused[place.identifier] = f"host {host.name}: {refused}"
-            self._log(logging.ERROR, f"host {host.name} cannot work for this run: {refused}")
-            await self._losses.note(host, IncidentKind.HOST_REFUSED, str(refused), refused.pid)
+            told = f"host {host.name} cannot work for this run: {refused}"
+            self._log(logging.ERROR, told)
+            await self._losses.note(host, IncidentKind.HOST_REFUSED, told, refused.pid)
             if remote is not None:
                 await remote.end()
         except asyncio.CancelledError:  # the run ends; it closes the hosts that are at work

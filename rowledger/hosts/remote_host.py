@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from rowledger.chunk import ChunkJob
-from rowledger.hosts.engine import AgentHandle, HostGone
+from rowledger.hosts.engine import AgentHandle, AgentUnable, HostGone
 from rowledger.hosts.messages import (
     Close,
     Closed,
@@ -39,9 +39,9 @@ _LOOK_S = 0.5
 
 
 class HostRefused(Exception):
-    """The host cannot work for this run; `pid` is its agent's."""
+    """The host cannot work for this run; `pid` is its agent's, None where it has none."""
 
-    def __init__(self, reason: str, *, pid: int) -> None:
+    def __init__(self, reason: str, *, pid: int | None) -> None:
         super().__init__(reason)
         self.pid = pid
 
@@ -76,6 +76,8 @@ class RemoteHost:
                 answer = decode_open_answer(await self._agent.call("open", _encoded(order)))
         except TimeoutError:
             raise HostGone(f"gave no answer within {timeout_s:g} s") from None
+        except AgentUnable as unable:
+            raise HostRefused(str(unable), pid=None) from None
         if not isinstance(answer, Opened):
             raise HostRefused(answer.reason, pid=answer.pid)
         self.workers = self.workers_max = answer.workers
