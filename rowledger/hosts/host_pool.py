@@ -77,6 +77,7 @@ class HostPool:
         self._chunks = ChunkRequests(limits, gate)
         self._hosts: dict[str, RemoteHost] = {}  # by the engine's identifier; those at work, benched ones among them
         self._serving: dict[str, asyncio.Task[None]] = {}
+        self._losing: set[asyncio.Task[None]] = set()
         self._refused: dict[str, str] = {}
         self._not_before: dict[str, float] = {}  # a host that was lost is left alone for a while
         self._names: dict[str, str] = {}
@@ -108,6 +109,7 @@ class HostPool:
         for task in serving:
             task.cancel()
         await asyncio.gather(*serving, return_exceptions=True)
+        await asyncio.gather(*self._losing, return_exceptions=True)
         self._chunks.cancel()
         closing = (self._close(remote, at_once=kind is not None) for remote in self._hosts.values())
         await asyncio.gather(*closing, return_exceptions=True)
@@ -242,7 +244,9 @@ class HostPool:
             await self._serve_as(place, host)
         finally:
             if not self._closed:
-                self._hosts.pop(place.identifier, None)
+                if (gone := self._hosts.pop(place.identifier, None)) is not None:
+                    self._charged_of_lost += gone.news.charged_deaths
+                    self._peak_of_lost = max(self._peak_of_lost, gone.news.peak_rss_bytes)
                 self._serving.pop(place.identifier, None)
                 self._not_before[place.identifier] = asyncio.get_running_loop().time() + self._limits.host_silent_s
                 self._changed.set()
@@ -294,15 +298,22 @@ class HostPool:
         return max(1, self._connections_left // being_opened - 1)
 
     async def _lose(self, host: Host, remote: RemoteHost | None, why: str) -> None:
-        """Record the loss, end the host's sessions, and break the run where it has lost too many."""
+        """Record the loss, end the host's sessions, and break the run where it has lost too many.
+
+        A run that ends meanwhile waits for that.
+        """
+        losing = asyncio.create_task(self._losing_of(host, remote, why))
+        self._losing.add(losing)
+        losing.add_done_callback(self._losing.discard)
+        await asyncio.shield(losing)
+
+    async def _losing_of(self, host: Host, remote: RemoteHost | None, why: str) -> None:
         self._lost += 1
         told = f"host {host.name} was lost: it {why}"
         self._log(logging.ERROR, told)
         if remote is None:
             await self._losses.note(host, IncidentKind.HOST_LOST, told, None)
         else:
-            self._charged_of_lost += remote.news.charged_deaths
-            self._peak_of_lost = max(self._peak_of_lost, remote.news.peak_rss_bytes)
             await asyncio.gather(remote.end(), self._losses.lose(host, remote.news.workers, told, remote.pid))
         if self._lost > self._limits.hosts_lost_max:
             self._chunks.break_with(

@@ -39,8 +39,12 @@ class HostLosses:
         for session in ended:
             if session.pid is not None:
                 known.setdefault(session.pid, WorkerSeen(pid=session.pid))
-        for worker in known.values():
-            await self._incidents.record_of_load(_incident(host, worker, IncidentKind.HOST_LOST, told), worker.load_id)
+        await asyncio.gather(  # together, because each waits for the ledger for a while where that does not answer
+            *(
+                self._incidents.record_of_load(_incident(host, worker, IncidentKind.HOST_LOST, told), worker.load_id)
+                for worker in known.values()
+            )
+        )
         if not known:
             await self.note(host, IncidentKind.HOST_LOST, told, agent_pid)
 

@@ -14,6 +14,7 @@ from pipeline_tests.support.database import fetch, fetch_value
 from pipeline_tests.support.loading import Recorder
 from pipeline_tests.support.process_hosts import ProcessHosts
 from pipeline_tests.support.proxy import Proxy
+from pipeline_tests.support.server_traps import execute, session
 from pipeline_tests.support.tables import DAY, EVENTS, events, write_source
 from pipeline_tests.support.waiting import is_stopped, wait_until
 from rowledger.errors import HostsUnavailable, PoolBroken
@@ -320,3 +321,53 @@ def _wait_for_sessions(database: str, pattern: str, count: int) -> None:
         ),
         f"{count} sessions like {pattern}",
     )
+
+
+def test_the_dead_workers_of_a_lost_host_count_once_while_its_loss_is_recorded(
+    database: str, tmp_path: Path, engine: ProcessHosts, begin: Begin, url: dict[str, str], proxy: Proxy
+) -> None:
+    dying = "mid_copy=sigkill@chunk=0,attempt=1;mid_copy=sigkill@chunk=0,attempt=2;mid_copy=sleep@chunk=0"
+    engine.add("north", {**url, "ROWLEDGER_FAILPOINTS": dying})
+    rows = events(100)
+    write_source(tmp_path, "events", DAY, rows)
+    proxy.throttle(lambda session: 2_000 if "worker" in session else None)
+    loading = begin(EVENTS, DAY, respawns_max=3, workers=1)
+    wait_until(
+        lambda: fetch_value(database, "select count(*) from rowledger.incident where kind = 'signal'") == 2,
+        "two workers have died",
+    )
+    engine["north"].wait_for_news()
+    engine.add("south", {"ROWLEDGER_DATABASE_URL": proxy.url})
+    wait_until(lambda: bool(engine["south"].calls), "south is asked")
+    engine["south"].wait_for_news()
+    with session(database) as other:
+        execute(other, "lock table rowledger.incident in exclusive mode")  # so that recording the loss takes a while
+        engine["north"].kill()
+        engine.hosts.pop("north")
+        engine["south"].wait_for_chunk(0)
+        engine["south"].wait_for_news()
+    proxy.throttle(lambda _session: None)
+    report = loading.result(_DONE_S)
+    assert report.error is None
+    assert_accounted(database, EVENTS, rows)
+
+
+def test_a_run_that_ends_meanwhile_waits_until_the_loss_of_a_host_is_recorded(
+    database: str, tmp_path: Path, engine: ProcessHosts, begin: Begin, url: dict[str, str]
+) -> None:
+    observer = Recorder()
+    engine.add("north", {**url, "ROWLEDGER_FAILPOINTS": "mid_copy=sleep@chunk=0"})
+    write_source(tmp_path, "events", DAY, events(100))
+    loading = begin(EVENTS, DAY, workers=1, observer=observer)
+    engine["north"].wait_for_chunk(0)
+    _wait_for_sessions(database, "rowledger worker 1.%", 1)
+    engine.add("south", {**url, "ROWLEDGER_FAILPOINTS": "before_commit=raise@chunk=0"})
+    _wait_for_sessions(database, "rowledger worker 2.%", 1)
+    engine["south"].wait_for_news()
+    with session(database) as other:
+        execute(other, "lock table rowledger.incident in exclusive mode")
+        engine["north"].kill()
+        engine.hosts.pop("north")
+        wait_until(lambda: observer.reports, "the load has failed")
+    assert "failpoint" in str(loading.result(_DONE_S).error)
+    assert fetch_value(database, "select count(*) from rowledger.incident where kind = 'host_lost'") == 1
