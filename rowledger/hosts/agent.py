@@ -17,6 +17,7 @@ from pydantic import BaseModel, SecretStr
 
 from rowledger.errors import DatabaseUnavailable, PoolBroken, RowledgerError, SpecError
 from rowledger.hosts.agent_news import AgentNews
+from rowledger.hosts.engine import UNOPENED_S
 from rowledger.hosts.messages import (
     Close,
     Closed,
@@ -46,7 +47,6 @@ from rowledger.workers import Hello, IncidentRecorder, Pool, WorkerAtWork, defau
 
 __all__ = ["Agent"]
 
-_UNOPENED_S = 120.0
 _FILE_S = 600.0  # to write the files of one chunk, or to fetch one
 
 
@@ -60,7 +60,7 @@ class Agent:
 
     async def wait_to_be_opened(self) -> None:
         """Give up where no head comes for the agent: the run that has started it may have died meanwhile."""
-        await asyncio.sleep(_UNOPENED_S)
+        await asyncio.sleep(UNOPENED_S)
         if not self._opening:
             self._abandoned()
 
@@ -73,6 +73,7 @@ class Agent:
             work = await _Work.begun(Open.model_validate_json(message), self._abandoned)
         except Exception as error:  # noqa: BLE001 - whatever the user's modules raise: the host cannot work then
             reason = str(error) if isinstance(error, RowledgerError) else summarize(error)
+            self._leave_later()
             return _encoded(Refused(pid=os.getpid(), reason=reason))
         self._work = work
         return _encoded(work.opened)
@@ -87,7 +88,12 @@ class Agent:
 
     async def close(self, message: bytes) -> bytes:
         """End all workers: Closed, with the last news."""
+        self._leave_later()
         return _encoded(await self._at_work.close(Close.model_validate_json(message)))
+
+    def _leave_later(self) -> None:
+        """Have the process end itself where the head, which ends it after this answer, is gone or cannot reach it."""
+        asyncio.get_running_loop().call_later(UNOPENED_S, self._abandoned)
 
     @property
     def _at_work(self) -> "_Work":

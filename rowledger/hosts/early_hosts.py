@@ -6,12 +6,13 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Self
 
-from rowledger.hosts.engine import AgentHandle, Engine, HostGone, Place
+from rowledger.hosts.engine import UNOPENED_S, AgentHandle, Engine, HostGone, Place
 from rowledger.machine import in_thread
 
 __all__ = ["EarlyHosts"]
 
 _IMPORT_S = 60.0
+_FRESH_S = UNOPENED_S / 2
 
 
 class EarlyHosts:
@@ -24,7 +25,7 @@ class EarlyHosts:
         self._make = make
         self._hosts_max = hosts_max
         self._engine: Engine | None = None
-        self._agents: dict[str, AgentHandle] = {}
+        self._agents: dict[str, tuple[AgentHandle, float]] = {}  # and when they were started
         self._ending = contextlib.AsyncExitStack()
         self._starting: asyncio.Task[Engine] | None = None
 
@@ -39,7 +40,7 @@ class EarlyHosts:
         if self._starting is not None:
             self._starting.cancel()
             await asyncio.gather(self._starting, return_exceptions=True)
-        await asyncio.gather(*(agent.end() for agent in self._agents.values()), return_exceptions=True)
+        await asyncio.gather(*(agent.end() for agent, _ in self._agents.values()), return_exceptions=True)
         await self._ending.aclose()
 
     async def places(self) -> Sequence[Place]:
@@ -47,9 +48,14 @@ class EarlyHosts:
         return await (await self._connected()).places()
 
     async def start(self, place: Place) -> AgentHandle:
-        """The agent that was started there early, or a new one."""
+        """The agent that was started there early, or a new one where that may have given up: a run may wait to begin."""
         engine = await self._connected()
-        return self._agents.pop(place.identifier, None) or await engine.start(place)
+        if (early := self._agents.pop(place.identifier, None)) is not None:
+            agent, started_at = early
+            if asyncio.get_running_loop().time() - started_at < _FRESH_S:
+                return agent
+            await agent.end()
+        return await engine.start(place)
 
     async def _connected(self) -> Engine:
         assert self._starting is not None  # noqa: S101 - within the block
@@ -58,7 +64,10 @@ class EarlyHosts:
     async def _start(self) -> Engine:
         engine = await in_thread(self._make, timeout_s=_IMPORT_S)
         await self._ending.enter_async_context(engine)
+        places: Sequence[Place] = ()
         with contextlib.suppress(HostGone):  # who asks for the hosts hears of it
-            for place in (await engine.places())[: self._hosts_max]:
-                self._agents[place.identifier] = await engine.start(place)
+            places = await engine.places()
+        for place in places[: self._hosts_max]:
+            with contextlib.suppress(HostGone):
+                self._agents[place.identifier] = (await engine.start(place), asyncio.get_running_loop().time())
         return engine

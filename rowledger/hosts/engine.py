@@ -5,7 +5,10 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Literal, Protocol, Self
 
-__all__ = ["AgentHandle", "AgentUnable", "Engine", "HostGone", "Method", "Place"]
+__all__ = ["UNOPENED_S", "AgentHandle", "AgentUnable", "Engine", "HostGone", "Method", "Place"]
+
+UNOPENED_S = 120.0
+"""Seconds after which an agent that has no work, or has none any more, ends itself: nobody else may be left to do so."""
 
 Method = Literal["open", "commit", "news", "close"]
 

@@ -1,0 +1,36 @@
+"""An agent ends itself where nobody is left to do so."""
+
+import asyncio
+import importlib
+
+import pytest
+
+from rowledger.hosts.agent import Agent
+from rowledger.hosts.messages import Refused, decode_open_answer
+
+
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.import_module("rowledger.hosts.agent"), "UNOPENED_S", 0.0)
+
+
+@pytest.mark.usefixtures("at_once")
+def test_an_agent_to_which_no_head_comes_leaves() -> None:
+    async def scenario() -> None:
+        left = asyncio.Event()
+        await Agent(abandoned=left.set).wait_to_be_opened()
+        assert left.is_set()
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.usefixtures("at_once")
+def test_an_agent_that_has_refused_leaves_although_its_head_does_not_come_back() -> None:
+    async def scenario() -> None:
+        left = asyncio.Event()
+        agent = Agent(abandoned=left.set)
+        assert isinstance(decode_open_answer(await agent.open(b"{}")), Refused)
+        async with asyncio.timeout(10):
+            await left.wait()
+
+    asyncio.run(scenario())
