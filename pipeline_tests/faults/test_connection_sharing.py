@@ -14,7 +14,7 @@ from pipeline_tests.support.assertions import assert_accounted
 from pipeline_tests.support.database import fetch, fetch_value
 from pipeline_tests.support.tables import DAY, EVENTS, NEXT_DAY, events, write_source
 from pipeline_tests.support.waiting import wait_until
-from rowledger.load.connection_share import ConnectionShare, Wish
+from rowledger.load.connection_share import ConnectionShare, NoPlaceToWait, Wish
 from rowledger.settings import WriterSettings
 
 _PLACES = 9  # of the role; one of them is left for a run that waits
@@ -256,6 +256,28 @@ def test_connections_are_divided_so_that_what_one_run_leaves_is_the_others(
         return found
 
     assert asyncio.run(story()) == shares
+
+
+def test_a_run_for_which_no_place_to_wait_is_left_says_so_at_once(shared: str) -> None:
+    async def story() -> None:
+        async def claim(number: int) -> asyncpg.Connection:
+            connection = await asyncpg.connect(shared, server_settings={"application_name": "rowledger setup"})
+            await ConnectionShare(f"{number:032x}", WriterSettings(), Wish(6, 1)).claim(connection)
+            return connection
+
+        at_work, waiting = await claim(0), await claim(1)
+        last = await asyncpg.connect(shared, server_settings={"application_name": "rowledger setup"})
+        share = ConnectionShare(f"{2:032x}", WriterSettings(), Wish(6, 1))
+        with pytest.raises(
+            NoPlaceToWait, match=r"0 connections left .* a run needs 3 \(3 runs share 8 connections of the role\)"
+        ):
+            await share.obtain(last, lambda _: None)
+        await at_work.close()
+        assert (await share.obtain(last, lambda _: None)).claimed == 4
+        for connection in (waiting, last):
+            await connection.close()
+
+    asyncio.run(story())
 
 
 def test_two_runs_that_look_at_the_same_moment_do_not_both_take_the_last_connections(

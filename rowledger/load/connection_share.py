@@ -169,11 +169,11 @@ class ConnectionShare:
         before = self.workers
         try:
             share = await own.alone(self.claim, time_s=max(_LOOK_MIN_S, self._writer.lease_s / 2))
-        except Exception as error:  # noqa: BLE001 - the next look does it
-            log(logging.WARNING, f"could not look at the connections of other runs: {summarize(error)}")
+            pool.resize(self.workers)
+            await sessions.resize(self.sessions)
+        except Exception as error:  # noqa: BLE001 - the next look does it; the leases must be renewed until then
+            log(logging.WARNING, f"could not share connections with other runs: {summarize(error)}")
             return
-        pool.resize(self.workers)
-        await sessions.resize(self.sessions)
         if self.workers < before:
             told = f"{counted(self.workers, self._wish.unit)} from now on instead of {before}: {share}"
             log(logging.WARNING, told)

@@ -22,8 +22,10 @@ seen as materialized (
             activity.application_name, '^rowledger [a-z]+ (?:(\d{1,6})/(\d{1,6}) )?(?:\S+ )?of ([0-9a-f]{32})'
         ) as parts
     ) as named
-    -- Parallel workers have their leader's name and take no connection. Of other roles' sessions the type is hidden.
-    where activity.datid is not null and coalesce(activity.backend_type, 'client backend') = 'client backend'
+    -- Parallel workers have their leader's name and take no connection. Of other roles' sessions the type is hidden; autovacuum has no
+    -- role.
+    where activity.datid is not null and activity.usesysid is not null
+        and coalesce(activity.backend_type, 'client backend') = 'client backend'
 ),
 bound as (
     select

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import dagster as dg
 
-from pipeline_tests.faults.deliberate_bugs.bug import bug, in_place_of
+from pipeline_tests.faults.deliberate_bugs.bug import bug, in_place_of, in_query
 from rowledger.chunk import Job
 from rowledger.dagster.assets import _load
 from rowledger.dagster.table import DagsterTable
@@ -16,6 +16,7 @@ from rowledger.load.begin import _LeaseWatch
 from rowledger.postgres import ErrorAction, OutageGate, retry, sort_error
 from rowledger.workers.slot import Slot
 
+_SHARING_TESTS = "pipeline_tests/faults/test_connection_sharing.py"
 _DAGSTER_TESTS = "pipeline_tests/integration/dagster/test_dagster_face.py"
 _OUTAGE_TESTS = "pipeline_tests/faults/test_outages.py"
 _PROCESS_TESTS = "pipeline_tests/faults/test_processes.py"
@@ -86,3 +87,12 @@ def failed_partition_in_a_green_run() -> None:
         if any(report.published for report in reports):
             return [replace(report, error=None) for report in reports]
         return reports
+
+
+@bug(
+    test=f"{_SHARING_TESTS}::test_two_runs_that_look_at_the_same_moment_do_not_both_take_the_last_connections",
+    noticed="both look: not within",
+)
+def connections_claimed_by_whoever_looks() -> None:
+    """One statement looks and claims, so nothing can come between."""
+    in_query("claim_connections", r"pg_advisory_xact_lock\(hashtext\('rowledger connections'\)\)", "hashtext('')")
