@@ -1,6 +1,7 @@
 """One load as a process of its own, for tests that kill it: `run_process SPEC LANDING KEYS SETTINGS`.
 
-The server's URL comes in ROWLEDGER_DATABASE_URL. Exit code 0: all published; 1: some not; 3: interrupted by SIGTERM.
+The server's URL comes in ROWLEDGER_DATABASE_URL, unless the spec names servers.
+Exit code 0: all published; 1: some not; 3: interrupted by SIGTERM.
 """
 
 import json
@@ -70,7 +71,7 @@ def main() -> int:
         reports = run_load(
             spec,
             partitions_of(spec, keys.split(",")),
-            url=target_url(),
+            url=target_url() if spec.servers is None else None,
             landing_dir=Path(landing),
             writer=WriterSettings.model_validate_json(settings),
             run_id=f"process {os.getpid()}",

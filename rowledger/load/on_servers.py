@@ -19,7 +19,7 @@ from rowledger.machine import spool_folder
 from rowledger.postgres import TargetServer, by_server
 from rowledger.settings import WriterSettings, settings
 from rowledger.spec import Partition
-from rowledger.workers import EarlyProcesses, default_workers, workers_in_memory
+from rowledger.workers import EarlyProcesses, default_workers
 
 __all__ = ["divided", "load_on_servers", "shares"]
 
@@ -122,10 +122,18 @@ def divided(
     if len(own) == 1 or writer.engine != "local":
         return 1, own
     sizes = [len(partitions) for partitions in placed.values()]
-    total = min(writer.workers or default_workers(), workers_in_memory(writer))
+    total = writer.workers or default_workers()
     parts = zip(own, shares(total, sizes), shares(writer.partitions_in_flight, sizes), strict=True)
     return total, [
-        each.model_copy(update={"workers": workers, "partitions_in_flight": flying}) for each, workers, flying in parts
+        each.model_copy(
+            update={
+                "workers": workers,
+                "partitions_in_flight": flying,
+                # So that each load, which looks at all of the memory that is left, counts on its share of it.
+                "worker_memory_bytes": writer.worker_memory_bytes * total // workers,
+            }
+        )
+        for each, workers, flying in parts
     ]
 
 

@@ -2,15 +2,17 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
 
 import polars as pl
 import pytest
 
 from pipeline_tests.support.assertions import assert_accounted, assert_nothing_left_over
-from pipeline_tests.support.database import fetch_value
+from pipeline_tests.support.database import fetch, fetch_value
 from pipeline_tests.support.ray_hosts import RayHosts, finish, go_on, ray_hosts, wait_until_stopped, worker_pids_on
 from pipeline_tests.support.tables import DAY, EVENTS, events, write_source
 from pipeline_tests.support.tables_of_producers import CONVERTED_CSV, NUMBERED
+from pipeline_tests.support.tables_on_servers import SALES, sales, set_servers, write_sales
 from pipeline_tests.support.waiting import wait_until
 from rowledger.embedded.server import EmbeddedServer
 
@@ -92,3 +94,20 @@ def test_a_host_cut_from_the_head_loses_its_chunks_and_ends_its_workers_though_i
     assert "was silent for 3 s (host_silent_s)" in said
     assert ray.hosts_of_chunks(EVENTS) == {"south"}
     assert_accounted(ray.url, EVENTS, rows)
+
+
+def test_hosts_load_one_server_after_the_other_and_read_the_url_of_each_from_its_own_variable(
+    ray: RayHosts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetch(ray.url, "create database us")
+    us, us_of_hosts = (urlunsplit(urlsplit(url)._replace(path="/us")) for url in (ray.url, ray.url_of_hosts))
+    set_servers(monkeypatch, eu=ray.url_of_hosts, us=us_of_hosts)  # nodes and runs have the variables from here
+    ray.add("north")
+    rows = {key: write_sales(tmp_path, key, sales(key, 500)) for key in ("eu", "us")}
+    with ray.run(SALES, tmp_path, ["us", "eu"]) as process:
+        said = finish(process)
+    assert process.returncode == 0, said
+    for url, key in ((ray.url, "eu"), (us, "us")):
+        hosts = fetch(url, "select distinct worker_host from rowledger.chunk")
+        assert [row[0] for row in hosts] == ["north"], key
+        assert_accounted(url, SALES, rows[key])

@@ -32,11 +32,16 @@ _PLACED = {
 
 
 def test_servers_share_the_workers_and_the_partitions_in_flight_of_a_run() -> None:
-    at_once, writers = divided(
-        WriterSettings(workers=4, partitions_in_flight=4, worker_memory_bytes=64 * 2**20), _PLACED
-    )
+    at_once, writers = divided(WriterSettings(workers=4, partitions_in_flight=4), _PLACED)
     assert at_once == 4
     assert [(writer.workers, writer.partitions_in_flight) for writer in writers] == [(3, 3), (1, 1)]
+
+
+def test_each_server_counts_on_its_share_of_the_memory_that_is_left() -> None:
+    of_one = 300 * 2**20
+    _, writers = divided(WriterSettings(workers=4, worker_memory_bytes=of_one), _PLACED)
+    left = 4 * of_one  # for four workers in all
+    assert [left // writer.worker_memory_bytes for writer in writers] == [3, 1]
 
 
 def test_with_an_engine_one_server_at_a_time_has_all_hosts_which_read_its_own_variable() -> None:
