@@ -40,7 +40,7 @@ from rowledger.hosts.sent_files import MissingFile, ReceivedFiles
 from rowledger.hosts.versions import code_versions, contract_digest, differences
 from rowledger.ledger import Holder, IncidentKind, SupervisorSessions
 from rowledger.machine import in_thread, spool_folder
-from rowledger.postgres import OutageGate, check_url_shape, summarize
+from rowledger.postgres import OutageGate, check_url_shape, may_retry, summarize
 from rowledger.settings import secret_from_environment, settings
 from rowledger.spec import TableSpec, import_path
 from rowledger.workers import Hello, IncidentRecorder, Pool, WorkerAtWork, default_workers, workers_in_memory
@@ -73,8 +73,9 @@ class Agent:
             work = await _Work.begun(Open.model_validate_json(message), self._abandoned)
         except Exception as error:  # noqa: BLE001 - whatever the user's modules raise: the host cannot work then
             reason = str(error) if isinstance(error, RowledgerError) else summarize(error)
+            may_pass = isinstance(error, DatabaseUnavailable) and may_retry(error)
             self._leave_later()
-            return _encoded(Refused(pid=os.getpid(), reason=reason))
+            return _encoded(Refused(pid=os.getpid(), reason=reason, may_pass=may_pass))
         self._work = work
         return _encoded(work.opened)
 

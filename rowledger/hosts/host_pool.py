@@ -5,9 +5,8 @@ It looks for hosts as long as the run lasts, and has each work for the run until
 
 import asyncio
 import contextlib
-import itertools
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -20,6 +19,7 @@ from rowledger.hosts.chunk_requests import ChunkRequests
 from rowledger.hosts.early_hosts import EarlyHosts
 from rowledger.hosts.engine import HostGone, Place
 from rowledger.hosts.host_at_work import HostAtWork
+from rowledger.hosts.host_names import HostNames
 from rowledger.hosts.losses import HostLosses
 from rowledger.hosts.messages import Open
 from rowledger.hosts.remote_host import HostRefused, RemoteHost
@@ -34,7 +34,6 @@ __all__ = ["HostPool"]
 _LOOK_FOR_HOSTS_S = 1.0
 _CONNECTIONS_MIN = 2  # of a host: a worker's, and its agent's for incidents
 _LOCAL_WORKERS = 1  # which plans
-_NUMBERS_MAX = 99  # as many hosts fit into a session's name
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +76,11 @@ class HostPool:
         self._chunks = ChunkRequests(limits, gate)
         self._hosts: dict[str, RemoteHost] = {}  # by the engine's identifier; those at work, benched ones among them
         self._serving: dict[str, asyncio.Task[None]] = {}
-        self._losing: set[asyncio.Task[None]] = set()
+        self._recording: set[asyncio.Task[None]] = set()
         self._refused: dict[str, str] = {}
+        self._not_yet: dict[str, str] = {}  # refused for a reason that may pass by itself
         self._not_before: dict[str, float] = {}  # a host that was lost is left alone for a while
-        self._names: dict[str, str] = {}
-        self._numbers = itertools.count(1)
+        self._names = HostNames()
         self._changed = asyncio.Event()
         self._gathering: asyncio.Task[None] | None = None
         self._closed = True
@@ -109,7 +108,7 @@ class HostPool:
         for task in serving:
             task.cancel()
         await asyncio.gather(*serving, return_exceptions=True)
-        await asyncio.gather(*self._losing, return_exceptions=True)
+        await asyncio.gather(*self._recording, return_exceptions=True)
         self._chunks.cancel()
         closing = (self._close(remote, at_once=kind is not None) for remote in self._hosts.values())
         await asyncio.gather(*closing, return_exceptions=True)
@@ -168,7 +167,8 @@ class HostPool:
                 if self._may_take(place):
                     task = asyncio.create_task(self._serve(place), name=f"host {place.name}")
                     self._serving[place.identifier] = task
-            if len(self._serving) > len(self._hosts) or self._may_work:  # some are being opened, or at work
+            may_come = self._serving.keys() - self._hosts.keys() - self._not_yet.keys()
+            if may_come or self._may_work:
                 none_since = None
             elif places and all(place.identifier in self._refused for place in places):
                 self._chunks.break_with(HostsUnavailable(self._why_none()))
@@ -190,14 +190,15 @@ class HostPool:
     def _patience_s(self) -> float:
         """How long a run waits while no host can work for it."""
         limits = self._limits
-        return max(limits.start_timeout_s, limits.outage_budget_s) if self._hosts else limits.start_timeout_s
+        is_away = bool(self._hosts or self._not_yet)
+        return max(limits.start_timeout_s, limits.outage_budget_s) if is_away else limits.start_timeout_s
 
     def _why_none(self) -> str:
         if self._hosts:
             names = ", ".join(remote.host.name for remote in self._hosts.values())
             return f"no host can reach the database ({names}), and the head can; see to the network between them, then rerun"
-        if self._refused:
-            reasons = "; ".join(self._refused.values())
+        if self._refused or self._not_yet:
+            reasons = "; ".join([*self._refused.values(), *self._not_yet.values()])
             return f"no host can work for this run: {reasons}; then rerun"
         return (
             f"the engine had no host for {self._limits.start_timeout_s:g} s (start_timeout_s); see which nodes it has, "
@@ -212,7 +213,7 @@ class HostPool:
         if (
             self._closed
             or self._chunks.broken is not None
-            or len(self._serving) >= (self._limits.hosts or _NUMBERS_MAX)
+            or len(self._serving) >= (self._limits.hosts or Host.NUMBER_MAX)
         ):
             return False
         being_opened = len(self._serving) - len(self._hosts)
@@ -223,23 +224,13 @@ class HostPool:
         """Connections that no host has."""
         return self._connections_max - sum(remote.workers + 1 for remote in self._hosts.values())
 
-    def _named(self, place: Place) -> Host | None:
-        """The host's name and number in this run; None once the numbers are used up."""
-        number = next(self._numbers)
-        if number > _NUMBERS_MAX:
-            return None
-        for name in (place.name, f"{place.name} ({place.address})", f"{place.name} ({place.identifier})"):
-            if self._names.setdefault(name, place.identifier) == place.identifier:
-                return Host(name, number)
-        raise AssertionError("identifiers differ")
-
     # ---- one host -----------------------------------------------------------------------------------------------------------
 
     async def _serve(self, place: Place) -> None:
         """Have a host work for the run until it is lost."""
         try:
-            if (host := self._named(place)) is None:
-                self._refused[place.identifier] = f"a run has {_NUMBERS_MAX} hosts at most, one after the other"
+            if (host := self._names.host(place)) is None:
+                self._refused[place.identifier] = f"a run has {Host.NUMBER_MAX} hosts at most, one after the other"
                 return
             await self._serve_as(place, host)
         finally:
@@ -261,9 +252,10 @@ class HostPool:
             order = self._sharing.order.model_copy(update={"host": host, "workers_max": self._share()})
             opened = await remote.open(order, limits.start_timeout_s)
             self._log(logging.INFO, f"host {host.name}: {counted(opened.workers, 'worker')}, agent {opened.pid}")
-            for kind, told in opened.limited:
-                await self._losses.note(host, kind, told, opened.pid)
+            for kind, told in opened.limited:  # its agent is to hear from its head meanwhile
+                self._in_background(self._losses.note(host, kind, told, opened.pid))
             self._hosts[place.identifier] = remote
+            self._not_yet.pop(place.identifier, None)
             at_work = HostAtWork(
                 remote,
                 self._chunks,
@@ -275,12 +267,9 @@ class HostPool:
             )
             await at_work.run(began=self._changed.set)
         except HostRefused as refused:
-            self._refused[place.identifier] = f"host {host.name}: {refused}"
-            told = f"host {host.name} cannot work for this run: {refused}"
-            self._log(logging.ERROR, told)
-            await self._losses.note(host, IncidentKind.HOST_REFUSED, told, refused.pid)
             if remote is not None:
                 await remote.end()
+            await self._refuse(place, host, refused)
         except asyncio.CancelledError:  # the run ends; it closes the hosts that are at work
             if remote is not None and place.identifier not in self._hosts:
                 await remote.end()
@@ -297,17 +286,34 @@ class HostPool:
         being_opened = max(1, len(self._serving) - len(self._hosts))
         return max(1, self._connections_left // being_opened - 1)
 
+    async def _refuse(self, place: Place, host: Host, refused: HostRefused) -> None:
+        """Record that a host does not work for the run, for good or for now; the latter once."""
+        why, is_new = f"host {host.name}: {refused}", place.identifier not in self._not_yet
+        if refused.may_pass:
+            self._not_yet[place.identifier] = why
+            self._names.give_back(place, host)
+        else:
+            self._not_yet.pop(place.identifier, None)
+            self._refused[place.identifier] = why
+        if is_new or not refused.may_pass:
+            told = f"host {host.name} cannot work for this run{' yet' if refused.may_pass else ''}: {refused}"
+            self._log(logging.ERROR, told)
+            await self._losses.note(host, IncidentKind.HOST_REFUSED, told, refused.pid)
+
     async def _lose(self, host: Host, remote: RemoteHost | None, why: str) -> None:
         """Record the loss, end the host's sessions, and break the run where it has lost too many.
 
         A run that ends meanwhile waits for that.
         """
-        losing = asyncio.create_task(self._losing_of(host, remote, why))
-        self._losing.add(losing)
-        losing.add_done_callback(self._losing.discard)
-        await asyncio.shield(losing)
+        await asyncio.shield(self._in_background(self._record_loss(host, remote, why)))
 
-    async def _losing_of(self, host: Host, remote: RemoteHost | None, why: str) -> None:
+    def _in_background(self, recording: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(recording)
+        self._recording.add(task)
+        task.add_done_callback(self._recording.discard)
+        return task
+
+    async def _record_loss(self, host: Host, remote: RemoteHost | None, why: str) -> None:
         self._lost += 1
         told = f"host {host.name} was lost: it {why}"
         self._log(logging.ERROR, told)

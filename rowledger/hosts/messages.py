@@ -69,11 +69,12 @@ class Opened(Message):
 
 
 class Refused(Message):
-    """The host cannot work for this run, for this reason."""
+    """The host cannot work for this run, for this reason, which `may_pass` by itself: the database does not answer it now."""
 
     kind: Literal["refused"] = "refused"
     pid: int
     reason: str
+    may_pass: bool = False
 
 
 class SentFile(Message):

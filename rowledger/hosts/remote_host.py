@@ -39,11 +39,12 @@ _LOOK_S = 0.5
 
 
 class HostRefused(Exception):
-    """The host cannot work for this run; `pid` is its agent's, None where it has none."""
+    """The host cannot work for this run; `pid` is its agent's, None where it has none. What `may_pass` is worth another try."""
 
-    def __init__(self, reason: str, *, pid: int | None) -> None:
+    def __init__(self, reason: str, *, pid: int | None, may_pass: bool = False) -> None:
         super().__init__(reason)
         self.pid = pid
+        self.may_pass = may_pass
 
 
 class RemoteHost:
@@ -79,7 +80,7 @@ class RemoteHost:
         except AgentUnable as unable:
             raise HostRefused(str(unable), pid=None) from None
         if not isinstance(answer, Opened):
-            raise HostRefused(answer.reason, pid=answer.pid)
+            raise HostRefused(answer.reason, pid=answer.pid, may_pass=answer.may_pass)
         self.workers = self.workers_max = answer.workers
         self.pid = answer.pid
         return answer

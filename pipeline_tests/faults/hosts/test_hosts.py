@@ -184,7 +184,7 @@ def test_a_host_that_is_not_like_the_head_is_refused_with_the_reason(
     elsewhere = {"database": urlunsplit(parts._replace(path="/postgres")), "no URL": ""}
     engine.add("north", {"ROWLEDGER_DATABASE_URL": elsewhere.get(what, database)})
     write_source(tmp_path, "events", DAY, events(100))
-    report = begin(EVENTS, DAY, start_timeout_s=5).result(_DONE_S)
+    report = begin(EVENTS, DAY).result(_DONE_S)
     assert isinstance(report.error, HostsUnavailable)
     assert f"host north: {said}" in str(report.error)
     assert fetch_value(database, "select count(*) from rowledger.incident where kind = 'host_refused'") == 1
@@ -371,3 +371,33 @@ def test_a_run_that_ends_meanwhile_waits_until_the_loss_of_a_host_is_recorded(
         wait_until(lambda: observer.reports, "the load has failed")
     assert "failpoint" in str(loading.result(_DONE_S).error)
     assert fetch_value(database, "select count(*) from rowledger.incident where kind = 'host_lost'") == 1
+
+
+def test_a_host_that_the_database_does_not_answer_at_first_works_once_it_does(
+    database: str, tmp_path: Path, engine: ProcessHosts, begin: Begin, proxy: Proxy
+) -> None:
+    observer = Recorder()
+    proxy.refuse()
+    engine.add("north", {"ROWLEDGER_DATABASE_URL": proxy.url})
+    rows = events(300)
+    write_source(tmp_path, "events", DAY, rows)
+    loading = begin(EVENTS, DAY, observer=observer, host_silent_s=1, hosts_lost_max=0)
+    wait_until(lambda: "host north cannot work for this run yet: cannot connect" in observer.text, "it has no database")
+    wait_until(lambda: len(engine["north"].agents) > 2, "it is asked again")
+    proxy.accept()
+    report = loading.result(_DONE_S)
+    assert report.error is None
+    assert [incident.kind for incident in report.incidents] == ["host_refused"]
+    assert set(_hosts_of_chunks(database).values()) == {"north"}
+    assert_accounted(database, EVENTS, rows)
+
+
+def test_a_run_whose_only_host_the_database_never_answers_fails_with_the_reason(
+    tmp_path: Path, engine: ProcessHosts, begin: Begin, proxy: Proxy
+) -> None:
+    proxy.refuse()
+    engine.add("north", {"ROWLEDGER_DATABASE_URL": proxy.url})
+    write_source(tmp_path, "events", DAY, events(100))
+    report = begin(EVENTS, DAY, host_silent_s=1, outage_budget_s=4).result(_DONE_S)
+    assert isinstance(report.error, HostsUnavailable)
+    assert "no host can work for this run: host north: cannot connect" in str(report.error)
