@@ -184,7 +184,7 @@ def test_a_host_that_is_not_like_the_head_is_refused_with_the_reason(
     elsewhere = {"database": urlunsplit(parts._replace(path="/postgres")), "no URL": ""}
     engine.add("north", {"ROWLEDGER_DATABASE_URL": elsewhere.get(what, database)})
     write_source(tmp_path, "events", DAY, events(100))
-    report = begin(EVENTS, DAY).result(_DONE_S)
+    report = begin(EVENTS, DAY, start_timeout_s=60).result(_DONE_S)  # which it need not wait for
     assert isinstance(report.error, HostsUnavailable)
     assert f"host north: {said}" in str(report.error)
     assert fetch_value(database, "select count(*) from rowledger.incident where kind = 'host_refused'") == 1
