@@ -1,7 +1,7 @@
 """Mistakes about sources: files that change, sources that fail, and what a rerun may go on with."""
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from rowledger.ledger import LoadingLoad, is_plan_of, loads
 from rowledger.load import begin
 from rowledger.load.begin import Beginning
 from rowledger.sources.copy_out import CopyOut
-from rowledger.sources.file_identity import FileStatus, require_as_planned
+from rowledger.sources.file_identity import FileStatus, _opened, require_as_planned
 from rowledger.sources.query_errors import QueryRefused
 from rowledger.sources.text_ranges import text_range
 from rowledger.sources.typed_columns import _is_plain
@@ -73,6 +73,21 @@ def source_not_looked_at_again() -> None:
     @in_place_of(require_as_planned)
     def require(path: Path, now: FileStatus, descriptor: ChunkDescriptor) -> None:
         return
+
+
+@bug(
+    test="pipeline_tests/unit/sources/test_file_identity.py::test_a_chunk_is_read_from_the_file_that_was_looked_at[parquet]",
+    noticed="AssertionError",
+)
+def file_read_by_its_name() -> None:
+    """Who looks at a file before and after it is read sees every change of it."""
+    right = _opened
+
+    @in_place_of(_opened)
+    @contextlib.contextmanager
+    def by_name(file: Path) -> Iterator[tuple[Path, FileStatus]]:
+        with right(file) as (_, status):
+            yield file, status
 
 
 @bug(
