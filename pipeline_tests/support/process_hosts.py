@@ -1,8 +1,4 @@
-"""Hosts for tests that are processes of this machine: an engine with real agents, which can be killed, frozen and cut off.
-
-An agent is this module run as a program. Frames pass over a socket: a header of JSON (`id`, `method`, and the lengths of what
-follows), the message, the files.
-"""
+"""Hosts for tests that are processes of this machine: an engine with real agents, which can be killed, frozen and cut off."""
 
 import asyncio
 import contextlib
@@ -11,23 +7,20 @@ import json
 import os
 import signal
 import socket
-import struct
 import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import psutil
 
+from pipeline_tests.support.agent_channel import AgentChannel, agent_program
 from pipeline_tests.support.waiting import wait_until
-from rowledger.hosts import AgentHandle, AgentThread, HostGone, Method, Place
+from rowledger.hosts import AgentHandle, Method, Place
 from rowledger.settings import child_environment
 
 __all__ = ["ProcessHost", "ProcessHosts"]
-
-_HEADER = struct.Struct(">I")
 
 
 @dataclass(eq=False)
@@ -144,97 +137,38 @@ class ProcessHosts:
 class _ProcessAgent:
     """The head's end of an agent's process."""
 
-    def __init__(self, host: ProcessHost, process: "subprocess.Popen[bytes]") -> None:
+    def __init__(self, host: ProcessHost, process: "subprocess.Popen[bytes]", channel: AgentChannel) -> None:
         self.process = process
         self._host = host
-        self._ids = itertools.count()
-        self._waiting: dict[int, asyncio.Future[bytes]] = {}
+        self._channel = channel
 
     @classmethod
     async def started(cls, host: ProcessHost) -> Self:
         ours, theirs = socket.socketpair()
         with theirs:
             process = subprocess.Popen(  # noqa: ASYNC220 - it returns at once
-                [sys.executable, "-m", __name__, str(theirs.fileno())],
+                agent_program(theirs),
                 pass_fds=[theirs.fileno()],
                 env=child_environment(**{"ROWLEDGER_FAILPOINTS": "", **host.environment}),
             )
-        agent = cls(host, process)
-        agent._reader, agent._writer = await asyncio.open_connection(sock=ours)
-        agent._listening = asyncio.create_task(agent._listen())
-        return agent
-
-    _reader: asyncio.StreamReader
-    _writer: asyncio.StreamWriter
-    _listening: "asyncio.Task[None]"
+        reader, writer = await asyncio.open_connection(sock=ours)
+        return cls(host, process, AgentChannel(reader, writer, is_passed=lambda: not host.is_cut))
 
     async def call(self, method: Method, message: bytes, files: bytes = b"") -> bytes:
         chunk_no = json.loads(message)["job"]["chunk"]["chunk_no"] if method == "commit" else None
-        if self._listening.done():
-            raise HostGone("has ended")
-        number = next(self._ids)
-        answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        self._waiting[number] = answer
         self._host.sent_bytes += len(files)
         if self._host.damage and files:
             files = files[:-1] + bytes([files[-1] ^ 1])
-        if not self._host.is_cut:
-            self._writer.write(_frame({"id": number, "method": method}, message, files))
+        calling = asyncio.ensure_future(self._channel.call(method, message, files))
+        await asyncio.sleep(0)  # it is on its way before a test sees that it was given
         self._host.calls.append((method, chunk_no))
         try:
-            return await answer
+            return await calling
         finally:
-            self._waiting.pop(number, None)
+            calling.cancel()
 
     async def end(self) -> None:
         if not self._host.is_cut:  # what cannot be reached cannot be ended either
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.process.pid, signal.SIGKILL)
-        self._listening.cancel()
-        self._writer.close()
-
-    async def _listen(self) -> None:
-        try:
-            while True:
-                header, message, _ = await _read_frame(self._reader)
-                if not self._host.is_cut and (waiting := self._waiting.get(header["id"])) is not None:
-                    waiting.set_result(message)
-        except (asyncio.IncompleteReadError, ConnectionError):
-            for waiting in self._waiting.values():
-                if not waiting.done() and not self._host.is_cut:
-                    waiting.set_exception(HostGone("has ended"))
-
-
-def _frame(header: dict[str, Any], message: bytes, files: bytes = b"") -> bytes:
-    packed = json.dumps({**header, "message": len(message), "files": len(files)}).encode()
-    return _HEADER.pack(len(packed)) + packed + message + files
-
-
-async def _read_frame(reader: asyncio.StreamReader) -> tuple[dict[str, Any], bytes, bytes]:
-    (length,) = _HEADER.unpack(await reader.readexactly(_HEADER.size))
-    header = json.loads(await reader.readexactly(length))
-    return header, await reader.readexactly(header["message"]), await reader.readexactly(header["files"])
-
-
-async def _serve(channel: socket.socket) -> None:
-    """The agent's side: calls go to the agent's thread, as under any engine."""
-    reader, writer = await asyncio.open_connection(sock=channel)
-    agent = AgentThread(abandoned=lambda: os._exit(1))
-    answering: set[asyncio.Task[None]] = set()
-
-    async def answer(header: dict[str, Any], message: bytes, files: bytes) -> None:
-        answered = await asyncio.wrap_future(agent.call(header["method"], message, files))
-        writer.write(_frame({"id": header["id"]}, answered))
-
-    while True:
-        try:
-            frame = await _read_frame(reader)
-        except asyncio.IncompleteReadError:  # the head is gone, or the link: silence is what tells
-            await asyncio.Event().wait()
-        task = asyncio.create_task(answer(*frame))
-        answering.add(task)
-        task.add_done_callback(answering.discard)
-
-
-if __name__ == "__main__":
-    asyncio.run(_serve(socket.socket(fileno=int(sys.argv[1]))))
+        self._channel.close()

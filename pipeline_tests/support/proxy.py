@@ -148,6 +148,8 @@ class Proxy:
         self._listener: asyncio.Server | None = None
         self._serving: set[asyncio.Task[None]] = set()
         self._connections: list[_Connection] = []
+        self._unanswered: list[asyncio.StreamWriter] = []  # of connections that were begun while nothing passes
+        self._is_silent = False
         self._traps: list[Trap] = []
         self._cut_after: Callable[[str], int | None] = lambda _session: None
         self._bytes_per_s: Callable[[str], int | None] = lambda _session: None
@@ -186,18 +188,33 @@ class Proxy:
         """Take no more than so many bytes a second from each client; None for a session that goes at full speed."""
         self._bytes_per_s = bytes_per_s_of
 
-    def cut_all(self) -> None:
-        """Cut every connection that is open now."""
-        self._run(self._cut_all())
+    def cut_all(self) -> int:
+        """Cut every connection that is open now; returns how many there were."""
+        return self._run(self._cut_all())
 
-    def refuse(self) -> None:
-        """Cut all connections and refuse new ones, as a machine without a server does."""
+    def silence(self) -> int:
+        """Let nothing pass any more, without telling either side; returns how many connections there were.
+
+        New connections are taken, and nothing comes of them, until `cut_all` ends all of them.
+        """
+
+        async def silence() -> int:
+            self._is_silent = True
+            for connection in self._connections:
+                connection.flowing.clear()
+            return len(self._connections)
+
+        return self._run(silence())
+
+    def refuse(self) -> int:
+        """Cut all connections and refuse new ones, as a machine without a server does; returns how many there were."""
         self._run(self._stop_listening())
-        self.cut_all()
+        return self.cut_all()
 
     def accept(self) -> None:
-        """Take connections again."""
-        self._run(self._listen())
+        """Take connections again, unless they are taken."""
+        if self._listener is None:
+            self._run(self._listen())
 
     # ---- connections -----------------------------------------------------------------------------------------------------
 
@@ -215,9 +232,15 @@ class Proxy:
             self._listener.close()
             self._listener = None
 
-    async def _cut_all(self) -> None:
-        for connection in list(self._connections):
+    async def _cut_all(self) -> int:
+        cut = list(self._connections)
+        for connection in cut:
             connection.abort()
+            connection.flowing.set()  # a frozen one ends too
+        for writer in list(self._unanswered):
+            _reset(writer)
+        self._is_silent = False
+        return len(cut)
 
     async def _close(self) -> None:
         await self._stop_listening()
@@ -240,6 +263,13 @@ class Proxy:
         while (startup := await _read_startup(reader))[1] in {_TLS_REQUEST, _GSS_REQUEST}:
             writer.write(b"N")
         packet, code = startup
+        if self._is_silent:
+            self._unanswered.append(writer)
+            try:
+                await reader.read()
+            finally:
+                self._unanswered.remove(writer)
+            return
         server_reader, server_writer = await asyncio.open_connection(*self._server, limit=_SLICE_BYTES)
         try:
             server_writer.write(packet)

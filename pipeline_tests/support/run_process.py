@@ -4,6 +4,7 @@ The server's URL comes in ROWLEDGER_DATABASE_URL, unless the spec names servers.
 Exit code 0: all published; 1: some not; 3: interrupted by SIGTERM.
 """
 
+import importlib
 import json
 import os
 import subprocess
@@ -12,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.namespaces import Host
+from pipeline_tests.support.linked_hosts import HOSTS_FILE, LinkedEngine
 from pipeline_tests.support.loading import FAST, Recorder
 from pipeline_tests.support.partitions import partitions_of
 from rowledger.errors import LoadCancelled
@@ -42,23 +44,26 @@ def start(
     failpoints: str = "",
     prefix: Sequence[str] = (),
     host: Host | None = None,
+    hosts_file: Path | None = None,
     cwd: Path | None = None,
     **writer: object,
 ) -> subprocess.Popen[str]:
     """Start the process, by way of the prefix's program, on a host if one is given; its output can be read from `stdout`.
 
-    A host has a ROWLEDGER_HOME of its own.
+    A host has a ROWLEDGER_HOME of its own. With a file of hosts (`LinkedHosts.file`) these stand in for those of Ray.
     """
     arguments = [spec.as_json(), str(landing), ",".join(keys), json.dumps({**FAST, **writer})]
     start_process = subprocess.Popen if host is None else host.run
-    home = {} if host is None else {"ROWLEDGER_HOME": str(landing.parent / f"home-of-{host.name}")}
+    own = {} if host is None else {"ROWLEDGER_HOME": str(landing.parent / f"home-of-{host.name}")}
+    if hosts_file is not None:
+        own[HOSTS_FILE] = str(hosts_file)
     return start_process(
         [*prefix, sys.executable, "-m", __name__, *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         cwd=cwd,
-        env=child_environment(ROWLEDGER_DATABASE_URL=database, ROWLEDGER_FAILPOINTS=failpoints, **home),
+        env=child_environment(ROWLEDGER_DATABASE_URL=database, ROWLEDGER_FAILPOINTS=failpoints, **own),
         start_new_session=True,  # so that a signal to the whole group, as from a terminal, does not reach the tests
     )
 
@@ -67,6 +72,9 @@ def main() -> int:
     """Entry point of the process."""
     spec_json, landing, keys, settings = sys.argv[1:]
     spec = TableSpec.from_json(spec_json)
+    if hosts_file := os.environ.get(HOSTS_FILE):
+        engine = LinkedEngine(Path(hosts_file))
+        vars(importlib.import_module("rowledger.engines"))["engine_of"] = lambda _writer: engine
     try:
         reports = run_load(
             spec,

@@ -2,17 +2,8 @@
 
 import pytest
 
-from pipeline_tests.faults.nemesis.plan import (
-    LASTING_FAULTS,
-    PROXY_FAULTS,
-    TABLES,
-    Fault,
-    Manner,
-    PartitionPlan,
-    RoundPlan,
-    Sign,
-    plan_round,
-)
+from pipeline_tests.faults.nemesis.faults import HOST_WEIGHTS, LASTING_FAULTS, PROXY_FAULTS, Fault
+from pipeline_tests.faults.nemesis.plan import TABLES, Manner, PartitionPlan, RoundPlan, Sign, plan_round
 from pipeline_tests.faults.nemesis.sources import COLUMN_TYPES, SPECS, make_version
 from pipeline_tests.support.loading import FAST
 from rowledger.contract.check import Contract
@@ -20,6 +11,7 @@ from rowledger.failpoints import _parse
 from rowledger.settings import WriterSettings
 
 _PLANS = [plan_round(seed) for seed in range(400)]
+_PLANS_ON_HOSTS = [plan_round(seed, hosts_max=4) for seed in range(400)]
 
 
 def _strikes(plans: list[RoundPlan]) -> list[tuple[RoundPlan, object]]:
@@ -33,7 +25,9 @@ def test_the_same_seed_gives_the_same_plan_and_another_seed_another() -> None:
 
 def test_every_fault_moment_and_table_comes_up() -> None:
     strikes = [strike for _, strike in _strikes(_PLANS)]
-    assert {strike.fault for strike in strikes} == set(Fault)
+    assert {strike.fault for strike in strikes} == set(Fault) - set(HOST_WEIGHTS)
+    assert {strike.fault for _, strike in _strikes(_PLANS_ON_HOSTS)} == set(Fault)
+    assert {plan.hosts for plan in _PLANS_ON_HOSTS} == {2, 3, 4}
     assert {strike.moment.sign for strike in strikes} == set(Sign)
     assert {(plan.manner, plan.table) for plan in _PLANS} == {(way, table) for way in SPECS for table in SPECS[way]}
     assert set(SPECS) == set(Manner)
@@ -42,7 +36,7 @@ def test_every_fault_moment_and_table_comes_up() -> None:
 
 
 def test_a_fault_that_lasts_has_an_end_and_one_of_the_proxy_s_has_a_proxy() -> None:
-    for plan, strike in _strikes(_PLANS):
+    for plan, strike in _strikes([*_PLANS, *_PLANS_ON_HOSTS]):
         assert (strike.lasts_s > 0) == (strike.fault in LASTING_FAULTS)
         assert plan.through_proxy or strike.fault not in PROXY_FAULTS
 
@@ -60,7 +54,7 @@ def test_failpoints_are_rules_that_hold_once_and_forge_no_green_run() -> None:
 
 
 def test_runs_have_settings_that_a_load_takes() -> None:
-    for plan in _PLANS:
+    for plan in [*_PLANS, *_PLANS_ON_HOSTS]:
         for phase in plan.phases:
             for run in phase.runs:
                 chosen = {name: getattr(run, name) for name in run.__slots__ if name in WriterSettings.model_fields}

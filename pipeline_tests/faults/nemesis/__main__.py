@@ -2,6 +2,7 @@
 
     python -m pipeline_tests.faults.nemesis --seconds 600 --seed 7
     python -m pipeline_tests.faults.nemesis --round-seed 123456789
+    python -m pipeline_tests.faults.nemesis --seconds 600 --seed 7 --hosts 3
 
 It has a server of its own in a temporary folder. Each round loads one of the tests' tables in processes of their own, one
 version of its source after the other, while faults strike (`plan.py` has them all); it reruns without faults, and then holds
@@ -33,6 +34,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 
+from pipeline_tests.faults.nemesis.faults import HARMLESS_FAULTS
 from pipeline_tests.faults.nemesis.plan import plan_round
 from pipeline_tests.faults.nemesis.process import MARK
 from pipeline_tests.faults.nemesis.round import Round, Tally
@@ -52,7 +54,9 @@ def main() -> int:
     try:
         with _surroundings() as (server, folder, mark):
             for number, seed in enumerate(_round_seeds(options), start=1):
-                if not _play(number, seed, server, folder, mark, total, verbose=options.verbose):
+                if not _play(
+                    number, seed, server, folder, mark, total, hosts_max=options.hosts, verbose=options.verbose
+                ):
                     failed += 1
                     if not options.keep_going:
                         break
@@ -60,7 +64,8 @@ def main() -> int:
         print("interrupted")
         return 130
     finally:
-        print(_last_line(total), flush=True)
+        print(_last_line(total))
+        print(_by_kind(total), flush=True)
     return 1 if failed else 0
 
 
@@ -76,11 +81,19 @@ def _round_seeds(options: argparse.Namespace) -> Iterator[int]:
 
 
 def _play(
-    number: int, seed: int, server: EmbeddedServer, folder: Path, mark: str, total: Tally, *, verbose: bool
+    number: int,
+    seed: int,
+    server: EmbeddedServer,
+    folder: Path,
+    mark: str,
+    total: Tally,
+    *,
+    hosts_max: int,
+    verbose: bool,
 ) -> bool:
     """One round, with a line about it, or with all there is to say when it found something."""
     started = time.monotonic()
-    round_ = Round(plan_round(seed), server, folder, mark)
+    round_ = Round(plan_round(seed, hosts_max), server, folder, mark)
     try:
         round_.conduct()
     except Exception:  # noqa: BLE001 - a nemesis that stumbles has not shown that all is well
@@ -92,7 +105,7 @@ def _play(
     plan = round_.plan
     print(
         f"round {number}, seed {seed}: {plan.table} {plan.manner}, {len(plan.phases[0].partitions)} partitions, "
-        f"{tally.runs} runs, "
+        f"{f'{plan.hosts} hosts, ' if plan.hosts else ''}{tally.runs} runs, {tally.fired.total()} strikes, "
         f"{tally.kills} kills, {tally.rows} rows, {tally.committed + tally.aborted} in doubt, {tally.reads} reads, "
         f"{time.monotonic() - started:.1f} s; {', '.join(f'{count} {name}' for name, count in tally.exits.items())}"
         f"{' FAILED' if tally.findings else ''}",
@@ -125,6 +138,11 @@ def _last_line(total: Tally) -> str:
         f"{total.aborted} aborted); detection p50/p99 {_quantiles(total.detections_s, 2)} s; "
         f"recovery p50/p99 {_quantiles(total.recoveries_s, 1)} s"
     )
+
+
+def _by_kind(total: Tally) -> str:
+    harmful = sum(count for fault, count in total.fired.items() if fault not in HARMLESS_FAULTS)
+    return f"{harmful} kills and cuts: {', '.join(f'{count} {fault}' for fault, count in total.fired.most_common())}"
 
 
 def _quantiles(values: list[float], digits: int) -> str:
@@ -169,6 +187,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, help="decides every round's plan; random unless given, and printed")
     parser.add_argument("--round-seed", type=int, help="repeat this one round")
     parser.add_argument("--times", type=int, default=1, help="how often to repeat it")
+    parser.add_argument("--hosts", type=int, default=0, help="have chunks committed by 2 to so many hosts")
     parser.add_argument("--verbose", action="store_true", help="tell of each round what was planned and done")
     parser.add_argument("--keep-going", action="store_true", help="go on after a round that found something")
     options = parser.parse_args()

@@ -6,13 +6,14 @@ seen, deaths, partitions published), not for the clock, so that a plan means the
 
 import dataclasses
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from pipeline_tests.faults.nemesis.faults import HOST_WEIGHTS, LASTING_FAULTS, PROXY_FAULTS, WEIGHTS, Fault
 from rowledger.failpoints import Place
 
 __all__ = [
-    "Fault",
     "Manner",
     "Moment",
     "PartitionPlan",
@@ -32,6 +33,9 @@ _ROWS_MIN, _ROWS_MAX = 300, 20_000
 _PHASE_ROWS_MAX = 24_000
 _BAD_ROWS_MAX = 60  # of a partition; well within the budget of the tests' tables
 _CHUNKS_MIN, _CHUNKS_MAX = 6, 90  # of a partition
+_HOST_SILENCES_S = (2.0, 5.0)
+_HOST_STRIKES_MAX = 28
+_HOST_WEIGHTS_OF_ALL = {**WEIGHTS, **HOST_WEIGHTS}
 _STALL_TIMEOUTS_S = (6.0, 10.0)  # a worker may take seconds to come up on a busy machine
 
 
@@ -45,82 +49,6 @@ class Manner(StrEnum):
 
 
 _MANNERS = {Manner.REPLACED: 4, Manner.SPOOLED: 3, Manner.APPENDED: 2, Manner.UPSERTED: 1}
-
-
-class Fault(StrEnum):
-    """What the nemesis can do to a load from outside; failpoints, which strike from inside, are settings of a run."""
-
-    KILL_WORKER = "kill_worker"
-    SEGV_WORKER = "segv_worker"
-    STOP_WORKER = "stop_worker"  # continued after a while: sooner or later than the stall timeout
-    KILL_SUPERVISOR = "kill_supervisor"
-    STOP_SUPERVISOR = "stop_supervisor"
-    KILL_GROUP = "kill_group"
-    STOP_GROUP = "stop_group"  # a run that wakes up when its lease has lapsed
-    SIGTERM = "sigterm"
-    SIGINT = "sigint"  # to the whole group, as from a terminal
-    SIGINT_TWICE = "sigint_twice"
-    END_BACKEND = "end_backend"  # pg_terminate_backend
-    KILL_BACKEND = "kill_backend"  # SIGKILL of a server process: crash recovery
-    CRASH_SERVER = "crash_server"  # immediate stop, and a start after a while
-    CUT = "cut"  # every connection, by the proxy
-    REFUSE = "refuse"  # every connection, and new ones for a while
-    FREEZE = "freeze"  # one connection falls silent, and is cut after a while
-    LOSE_REPLY = "lose_reply"  # the next COMMIT is executed, its reply is lost, and with it the connection
-    LOSE_REPLY_AND_WORKER = (
-        "lose_reply_and_worker"  # it is executed, and its worker killed while it waits for the reply
-    )
-    LOSE_COMMIT = "lose_commit"  # the next COMMIT never arrives, and the connection is lost
-    LATE_COMMIT = (
-        "late_commit"  # the client has lost the connection; the server gets the COMMIT after a while, or never
-    )
-
-
-PROXY_FAULTS = frozenset(
-    {
-        Fault.CUT,
-        Fault.REFUSE,
-        Fault.FREEZE,
-        Fault.LOSE_REPLY,
-        Fault.LOSE_REPLY_AND_WORKER,
-        Fault.LOSE_COMMIT,
-        Fault.LATE_COMMIT,
-    }
-)
-LASTING_FAULTS = frozenset(
-    {
-        Fault.STOP_WORKER,
-        Fault.STOP_SUPERVISOR,
-        Fault.STOP_GROUP,
-        Fault.CRASH_SERVER,
-        Fault.REFUSE,
-        Fault.FREEZE,
-        Fault.LATE_COMMIT,
-    }
-)
-
-_WEIGHTS = {
-    Fault.KILL_WORKER: 16,
-    Fault.SEGV_WORKER: 4,
-    Fault.STOP_WORKER: 3,
-    Fault.KILL_SUPERVISOR: 2,
-    Fault.STOP_SUPERVISOR: 2,
-    Fault.KILL_GROUP: 1,
-    Fault.STOP_GROUP: 1,
-    Fault.SIGTERM: 1,
-    Fault.SIGINT: 1,
-    Fault.SIGINT_TWICE: 1,
-    Fault.END_BACKEND: 5,
-    Fault.KILL_BACKEND: 2,
-    Fault.CRASH_SERVER: 2,
-    Fault.CUT: 4,
-    Fault.REFUSE: 2,
-    Fault.FREEZE: 3,
-    Fault.LOSE_REPLY: 10,
-    Fault.LOSE_REPLY_AND_WORKER: 8,
-    Fault.LOSE_COMMIT: 8,
-    Fault.LATE_COMMIT: 6,
-}
 
 
 class Sign(StrEnum):
@@ -174,6 +102,7 @@ class RunPlan:
     busy_wait_s: float
     failpoints: str = ""
     starts_at: Moment | None = None
+    host_silent_s: float = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +128,8 @@ class RoundPlan:
     manner: Manner
     through_proxy: bool
     phases: tuple[PhasePlan, ...] = field(repr=False)
+    hosts: int = 0
+    """Hosts that there are at first, which commit the chunks; 0: the runs' own machine does."""
 
     def describe(self) -> str:
         lines = [repr(self)]
@@ -208,19 +139,22 @@ class RoundPlan:
         return "\n".join(lines)
 
 
-def plan_round(seed: int) -> RoundPlan:
-    """The round of this seed."""
+def plan_round(seed: int, hosts_max: int = 0) -> RoundPlan:
+    """The round of this seed, on 2 to so many hosts if any are wanted."""
     chance = random.Random(seed)
     table = chance.choice(TABLES)
     manner = chance.choices(list(_MANNERS), list(_MANNERS.values()))[0]
     if manner is Manner.UPSERTED:
         table = chance.choice(KEYED_TABLES)
-    through_proxy = chance.random() < 0.6
+    through_proxy = chance.random() < 0.6 or hosts_max > 0
     keys = ("all",) if table == "readings" else DAYS[: chance.randint(1, len(DAYS))]
     # What is appended or upserted stays: what a table holds after several versions depends on which of them came through.
     versions = chance.choice((1, 1, 2, 3)) if manner in {Manner.REPLACED, Manner.SPOOLED} else 1
     phases = [_phase(chance, table, keys, through_proxy=through_proxy) for _ in range(versions)]
-    return RoundPlan(seed, table, manner, through_proxy, tuple(phases))
+    hosts = chance.randint(min(2, hosts_max), hosts_max) if hosts_max else 0
+    if hosts:
+        phases = [_on_hosts(chance, phase, len(keys)) for phase in phases]
+    return RoundPlan(seed, table, manner, through_proxy, tuple(phases), hosts)
 
 
 def _phase(chance: random.Random, table: str, keys: tuple[str, ...], *, through_proxy: bool) -> PhasePlan:
@@ -234,10 +168,22 @@ def _phase(chance: random.Random, table: str, keys: tuple[str, ...], *, through_
         runs.append(_rival(chance, run, sum(chunks)))
     if chance.random() < 0.5:
         runs[0] = _with_failpoints(chance, runs[0], keys, chunks)
-    strikes = tuple(
-        _strike(chance, len(keys), sum(chunks), through_proxy=through_proxy) for _ in range(chance.randint(2, 12))
-    )
+    weights = {fault: weight for fault, weight in WEIGHTS.items() if through_proxy or fault not in PROXY_FAULTS}
+    strikes = tuple(_strike(chance, len(keys), sum(chunks), weights) for _ in range(chance.randint(2, 12)))
     return PhasePlan(partitions, tuple(runs), strikes, row_group_rows=chance.choice((100, 1_000, 5_000)))
+
+
+def _on_hosts(chance: random.Random, phase: PhasePlan, partitions: int) -> PhasePlan:
+    """The phase with strikes at hosts among the others, and runs that have workers on each host."""
+    runs = tuple(
+        dataclasses.replace(run, workers=chance.randint(1, 2), host_silent_s=chance.choice(_HOST_SILENCES_S))
+        for run in phase.runs
+    )
+    chunks = sum(-(-partition.rows // phase.runs[0].chunk_rows_max) for partition in phase.partitions)
+    strikes = tuple(
+        _strike(chance, partitions, chunks, _HOST_WEIGHTS_OF_ALL) for _ in range(chance.randint(8, _HOST_STRIKES_MAX))
+    )
+    return dataclasses.replace(phase, runs=runs, strikes=strikes)
 
 
 def _partition(chance: random.Random, table: str, key: str, rows_max: int) -> PartitionPlan:
@@ -305,9 +251,8 @@ def _with_failpoints(chance: random.Random, run: RunPlan, keys: tuple[str, ...],
     return dataclasses.replace(run, failpoints=";".join(rules))
 
 
-def _strike(chance: random.Random, partitions: int, chunks: int, *, through_proxy: bool) -> Strike:
-    faults = [fault for fault in _WEIGHTS if through_proxy or fault not in PROXY_FAULTS]
-    fault = chance.choices(faults, [_WEIGHTS[fault] for fault in faults])[0]
+def _strike(chance: random.Random, partitions: int, chunks: int, weights: Mapping[Fault, int]) -> Strike:
+    fault = chance.choices(list(weights), list(weights.values()))[0]
     sign = chance.choices((Sign.CHUNKS, Sign.WORKERS, Sign.DEATHS, Sign.PUBLISHED), (12, 2, 2, 1))[0]
     total = {Sign.CHUNKS: chunks, Sign.WORKERS: 2, Sign.DEATHS: 3, Sign.PUBLISHED: partitions}[sign]
     lasts_s = round(chance.uniform(0.2, 8), 1) if fault in LASTING_FAULTS else 0.0

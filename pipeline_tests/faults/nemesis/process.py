@@ -13,6 +13,7 @@ import psutil
 
 from pipeline_tests.faults.nemesis.plan import RunPlan
 from pipeline_tests.support import run_process
+from pipeline_tests.support.linked_hosts import LinkedHosts
 from pipeline_tests.support.waiting import worker_pids
 from rowledger.spec.table import TableSpec
 
@@ -32,6 +33,7 @@ _SETTINGS = {
     "close_timeout_s": 2,
     "chunk_attempts_max": 100,
     "respawns_max": 1_000,
+    "hosts_lost_max": 1_000,
 }
 
 
@@ -47,10 +49,20 @@ class Death:
 
 
 class Run:
-    """A load as a process of its own."""
+    """A load as a process of its own, whose chunks are committed by hosts if there are any."""
 
-    def __init__(self, name: str, url: str, spec: TableSpec, landing: Path, keys: Sequence[str], plan: RunPlan) -> None:
+    def __init__(
+        self,
+        name: str,
+        url: str,
+        spec: TableSpec,
+        landing: Path,
+        keys: Sequence[str],
+        plan: RunPlan,
+        hosts: LinkedHosts | None = None,
+    ) -> None:
         self.name = name
+        self._hosts = hosts
         self.started_at = time.monotonic()
         self.ended_at: float | None = None
         """By the wall clock, to compare with the kills."""
@@ -71,7 +83,8 @@ class Run:
             stall_timeout_s=plan.stall_timeout_s,
             lease_s=plan.lease_s,
             busy_wait_s=plan.busy_wait_s,
-            **_SETTINGS,
+            hosts_file=hosts.file if hosts else None,
+            **(_SETTINGS | ({"engine": "ray", "host_silent_s": plan.host_silent_s} if hosts else {})),
         )
         self._reading = threading.Thread(target=self._read, name=f"log of {name}")
         self._reading.start()
@@ -89,8 +102,13 @@ class Run:
         return code
 
     def workers(self) -> list[int]:
-        """Its worker processes; none once it has ended."""
+        """Its worker processes on its own machine; none once it has ended."""
         return worker_pids(self.pid) if self.exit_code is None else []
+
+    def all_workers(self) -> list[tuple[str | None, int]]:
+        """Its worker processes with the names of their hosts, None for its own machine."""
+        on_hosts = self._hosts.workers_of(self.pid) if self._hosts is not None and self.exit_code is None else []
+        return [*((None, pid) for pid in self.workers()), *((host.name, pid) for host, pid in on_hosts)]
 
     def deaths(self) -> list[Death]:
         found = []

@@ -19,10 +19,11 @@ import rowledger.errors
 from pipeline_tests.faults.nemesis.plan import PhasePlan, RoundPlan, RunPlan
 from pipeline_tests.faults.nemesis.process import Run, marked_processes
 from pipeline_tests.faults.nemesis.sources import SPECS, SourceVersion, make_version, write_version
-from pipeline_tests.faults.nemesis.strikes import CommitInDoubt, CommitKind, Striker
-from pipeline_tests.faults.nemesis.verdict import Balance, judge_leftovers, judge_rows
+from pipeline_tests.faults.nemesis.strikes import CommitInDoubt, CommitKind, Kill, Striker
+from pipeline_tests.faults.nemesis.verdict import Balance, judge_leftovers, judge_rows, judge_spool
 from pipeline_tests.faults.nemesis.witness import Ledger, Reader, State, expected_state
 from pipeline_tests.support import run_process
+from pipeline_tests.support.linked_hosts import LinkedHosts
 from pipeline_tests.support.proxy import Proxy
 from pipeline_tests.support.sour_tables import SOUR_TABLES
 from rowledger.embedded.server import EmbeddedServer
@@ -34,6 +35,7 @@ _RUN_BOUND_S = 120.0  # from the last fault, or the last end of one; all setting
 _ROUND_BOUND_S = 480.0
 _GONE_BOUND_S = 20.0  # for processes and sessions of runs that have ended
 _TOO_LATE_S = 6.0  # closing a pool takes a few seconds: a worker killed then owes nobody a chunk
+_LASTING_S = 15.0  # what befalls a host ends before
 _RERUNS_MAX = 3
 _RESUMPTIONS_MAX = 3
 _INEXCUSABLE = {  # by any fault that the nemesis knows: such a run is red because of a mistake that another guard has caught
@@ -54,6 +56,8 @@ class Tally:
     """What has been done, seen and found: of one round, or of all."""
 
     kills: int = 0
+    fired: collections.Counter[str] = field(default_factory=collections.Counter)
+    """Strikes that have hit something, by fault."""
     runs: int = 0
     rows: int = 0
     reads: int = 0
@@ -86,6 +90,7 @@ class Round:
         self._keys = [partition.key for partition in plan.phases[0].partitions]
         self._started = time.monotonic()
         self._doubts: list[CommitInDoubt] = []
+        self._hosts: LinkedHosts | None = None
         self._whole_states: dict[str, list[State]] = {key: [] for key in self._keys}
 
     def conduct(self) -> Tally:
@@ -99,6 +104,9 @@ class Round:
             ledger = Ledger(url)
             stack.callback(ledger.close)
             proxy = stack.enter_context(Proxy(url)) if self.plan.through_proxy else None
+            if self.plan.hosts:
+                names = [f"host{number}" for number in range(1, self.plan.hosts + 1)]
+                self._hosts = stack.enter_context(LinkedHosts(Path(landing), url, names))
             reader = Reader(url, self._spec, self._keys)
             versions: list[SourceVersion] = []
             with reader.reading():
@@ -139,7 +147,7 @@ class Round:
         ledger: Ledger,
         versions: list[SourceVersion],
     ) -> None:
-        striker = Striker(self._server, ledger, proxy, phase.strikes)
+        striker = Striker(self._server, ledger, proxy, phase.strikes, self._hosts)
         striker.said = self.said
         since = ledger.now()
         waiting = list(phase.runs)
@@ -171,6 +179,7 @@ class Round:
             run.end()
         self._doubts += striker.doubts
         self.tally.kills += len(striker.kills) + striker.other_kills
+        self.tally.fired += striker.fired
         self._wait_until_gone(url)
         self._judge_exits(striker, phase)
         if not self.tally.findings and any(run.exit_code == 0 for run in striker.runs):
@@ -179,7 +188,7 @@ class Round:
         self._measure(striker, ledger)
 
     def _start(self, url: str, landing: Path, plan: RunPlan) -> Run:
-        run = Run(f"run {len(self.runs) + 1}", url, self._spec, landing, self._keys, plan)
+        run = Run(f"run {len(self.runs) + 1}", url, self._spec, landing, self._keys, plan, self._hosts)
         self.runs.append(run)
         self.tally.runs += 1
         self._say(f"{run.name} starts, process {run.pid}")
@@ -227,7 +236,9 @@ class Round:
     def _converge(self, url: str, landing: Path, versions: list[SourceVersion]) -> None:
         """Rerun without faults: the first rerun must be green, whatever was before."""
         last = self.plan.phases[-1].runs[0]
-        plan = dataclasses.replace(last, failpoints="", workers=2, stall_timeout_s=20, busy_wait_s=15, starts_at=None)
+        plan = dataclasses.replace(
+            last, failpoints="", workers=2, stall_timeout_s=20, busy_wait_s=15, starts_at=None, host_silent_s=10
+        )
         for attempt in range(1, _RERUNS_MAX + 1):
             run = self._start(url, landing, plan)
             while run.exit_code is None and not self._is_over_a_bound([run], None):
@@ -239,6 +250,8 @@ class Round:
         self._wait_until_gone(url)
         self._judge_rows(url, versions, "after the last rerun")
         self._find(*judge_leftovers(url, self._spec, versions))
+        for home in self._hosts.homes() if self._hosts else ():
+            self._find(*judge_spool(home))
 
     # ---- verdicts --------------------------------------------------------------------------------------------------------
 
@@ -272,6 +285,8 @@ class Round:
         recorded = {row[0] for row in ledger.fetch("select pid from rowledger.incident")}
         for kill in striker.kills:
             run = kill.run
+            if self._could_not_tell(kill, striker):
+                continue
             is_told = any(death.pid == kill.pid for death in run.deaths())
             if is_told:
                 log = "\n".join(line for _, line in run.lines)
@@ -283,6 +298,15 @@ class Round:
             if ended_by_itself and (run.ended_at or 0) > kill.at + _TOO_LATE_S:
                 late_s = (run.ended_at or 0) - kill.at
                 self._find(f"worker {kill.pid} was killed {late_s:.1f} s before {run.name} ended, which never noticed")
+
+    def _could_not_tell(self, kill: Kill, striker: Striker) -> bool:
+        """Whether the host of a worker was hit or lost about the time when it was to tell of the death."""
+        if kill.host is None or striker.host_strikes is None:
+            return False
+        if striker.host_strikes.was_hit(kill.host, kill.at - _LASTING_S, kill.at + _TOO_LATE_S):
+            return True
+        lost = re.compile(rf"host {kill.host} (was lost|was gone|cannot reach|did not end)")
+        return any(at > kill.at - _TOO_LATE_S and lost.search(line) for at, line in kill.run.lines)
 
     def _measure(self, striker: Striker, ledger: Ledger) -> None:
         """How soon a death was noticed, and how soon its chunk was claimed again; where nothing else was wrong meanwhile."""

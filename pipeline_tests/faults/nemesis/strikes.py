@@ -1,5 +1,6 @@
 """The striker: carries out the strikes of a phase, undoes those that last, and keeps the books on what it has done."""
 
+import collections
 import contextlib
 import functools
 import os
@@ -13,9 +14,12 @@ from typing import TypeVar
 
 import psutil
 
-from pipeline_tests.faults.nemesis.plan import Fault, Sign, Strike
+from pipeline_tests.faults.nemesis.faults import HOST_WEIGHTS, Fault
+from pipeline_tests.faults.nemesis.host_strikes import HostStrikes
+from pipeline_tests.faults.nemesis.plan import Sign, Strike
 from pipeline_tests.faults.nemesis.process import Run
 from pipeline_tests.faults.nemesis.witness import Ledger, Progress
+from pipeline_tests.support.linked_hosts import LinkedHosts
 from pipeline_tests.support.own_server import crash
 from pipeline_tests.support.proxy import Fate, Proxy, Request, Trap, is_commit
 from pipeline_tests.support.waiting import is_worker
@@ -29,6 +33,9 @@ _WORKER, _CONTROL = "rowledger worker", "rowledger control"
 _CHUNK_COMMIT = is_commit(_WORKER, "rowledger.chunk")
 _PUBLISH_COMMIT = is_commit(_CONTROL, "set state = 'replaced'")
 _CANCEL_BOUND_S = 20.0  # twice what is promised: the machine may be busy
+_CAUGHT_LATER = frozenset(
+    {Fault.FREEZE, Fault.LOSE_REPLY, Fault.LOSE_REPLY_AND_WORKER, Fault.LOSE_COMMIT, Fault.LATE_COMMIT}
+)
 _FATES = {
     Fault.LOSE_COMMIT: Fate.NEVER_ARRIVES,
     Fault.LOSE_REPLY: Fate.REPLY_LOST,
@@ -44,6 +51,8 @@ class Kill:
     pid: int
     at: float
     run: Run
+    host: str | None = None
+    """The name of its host; None for the run's own machine."""
 
 
 class CommitKind(StrEnum):
@@ -68,8 +77,8 @@ class CommitInDoubt:
 
     @property
     def worker_pid(self) -> int:
-        """A worker's session is named after its process."""
-        return int(self.session.removeprefix(_WORKER).split()[0])
+        """A worker's session is named after its process, and before that after the number of its host."""
+        return int(self.session.removeprefix(_WORKER).split()[0].rpartition(".")[2])
 
 
 @dataclass
@@ -91,13 +100,22 @@ class Striker:
     """Does its work when it is called, which is often: `act` looks at the progress and does what is due."""
 
     def __init__(
-        self, server: EmbeddedServer, ledger: Ledger, proxy: Proxy | None, strikes: tuple[Strike, ...]
+        self,
+        server: EmbeddedServer,
+        ledger: Ledger,
+        proxy: Proxy | None,
+        strikes: tuple[Strike, ...],
+        hosts: LinkedHosts | None = None,
     ) -> None:
         self._server = server
         self._ledger = ledger
         self._proxy = proxy
+        self._hosts = hosts
+        self.host_strikes = HostStrikes(hosts) if hosts else None
+        self.fired: collections.Counter[str] = collections.Counter()
+        """The strikes that have hit something, by fault."""
         self._waiting = list(strikes)
-        self._restores: list[tuple[float, Callable[[], None], str]] = []
+        self._restores: list[tuple[float, Callable[[], object], str]] = []
         self._snares: list[_Snare] = []
         self._worker_sessions: set[str] = set()
         self._begun_at: dict[str, float] = {}
@@ -113,8 +131,7 @@ class Striker:
         self.crashes = 0
         self.said: list[str] = []
         self.last_event_at = time.monotonic()
-        if proxy is not None:
-            proxy.trap(self._note_begin, Fate.NEVER_ARRIVES)  # never springs: it only looks on
+        self._watched: set[Proxy] = set()
 
     # ---- the one entrance, and the exit ----------------------------------------------------------------------------------
 
@@ -124,6 +141,7 @@ class Striker:
         for due in [restore for restore in self._restores if restore[0] <= now]:
             self._restores.remove(due)
             self._restore(due)
+        self._watch_proxies()
         self._watch_snares()
         for strike in [
             strike for strike in self._waiting if self.has_come(strike.moment.sign, strike.moment.count, progress)
@@ -157,8 +175,8 @@ class Striker:
         self._watch_snares()
         for snare in self._snares:
             snare.is_armed = False  # what has not come yet must not befall the next phase
-        if self._proxy is not None:
-            self._proxy.cut_all()
+        for proxy in self._proxies():
+            proxy.cut_all()
 
     # ---- strikes ---------------------------------------------------------------------------------------------------------
 
@@ -167,18 +185,22 @@ class Striker:
         with contextlib.suppress(psutil.Error, ProcessLookupError):
             victim = self._carry_out(strike)
         self.last_event_at = time.monotonic()
+        if victim is not None and strike.fault not in _CAUGHT_LATER:
+            self.fired[strike.fault] += 1
         self._say(
             f"{strike.fault} at {strike.moment.count} {strike.moment.sign}: {'no victim' if victim is None else victim}"
         )
 
     def _carry_out(self, strike: Strike) -> object:  # noqa: C901, PLR0911, PLR0912 - one branch a fault
+        if strike.fault in HOST_WEIGHTS:
+            return self._strike_at_hosts(strike)
         match strike.fault:
             case Fault.KILL_WORKER:
                 return self._kill_worker(strike, signal.SIGKILL)
             case Fault.SEGV_WORKER:
                 return self._kill_worker(strike, signal.SIGSEGV)
             case Fault.STOP_WORKER:
-                pids = [pid for run in self.runs for pid in run.workers()]
+                pids = [pid for run in self.runs for _, pid in run.all_workers()]
                 return self._stop(_picked(pids, strike), strike, group=False)
             case Fault.KILL_SUPERVISOR:
                 return self._signal_run(strike, signal.SIGKILL, group=False)
@@ -213,16 +235,44 @@ class Striker:
             case Fault.CRASH_SERVER:
                 return self._crash_server(strike)
             case Fault.CUT:
-                assert self._proxy is not None
                 self._disturbed(1)
-                self._proxy.cut_all()
-                return "every connection"
+                return f"{cut} connections" if (cut := sum(proxy.cut_all() for proxy in self._proxies())) else None
             case Fault.REFUSE:
                 return self._refuse(strike)
             case Fault.FREEZE:
                 return self._freeze(strike)
             case Fault.LOSE_REPLY | Fault.LOSE_REPLY_AND_WORKER | Fault.LOSE_COMMIT | Fault.LATE_COMMIT:
                 return self._lay_snare(strike)
+        raise AssertionError(f"{strike.fault} is not known")
+
+    def _strike_at_hosts(self, strike: Strike) -> object:
+        if self.host_strikes is None or (hit := self.host_strikes.strike(strike)) is None:
+            return None
+        self._disturbed(strike.lasts_s + 5)
+        if strike.fault in {Fault.KILL_HOST, Fault.TAKE_HOST_AWAY, Fault.KILL_AGENT}:
+            self.other_kills += 1
+        if hit.undo is not None:
+            self._later(strike, hit.undo, hit.undone)
+        return hit.victim
+
+    def _proxies(self) -> list[Proxy]:
+        """That of the runs' own machine, and those of hosts."""
+        own = [] if self._proxy is None else [self._proxy]
+        return [*own, *(host.proxy for _, host in sorted(self._hosts.up.items()))] if self._hosts else own
+
+    def _proxy_of_chunks(self, strike: Strike) -> Proxy | None:
+        """One that chunks pass."""
+        if self._hosts is None:
+            return self._proxy
+        host = _picked([host for _, host in sorted(self._hosts.up.items()) if host.agent_pids()], strike)
+        return host.proxy if host else None
+
+    def _watch_proxies(self) -> None:
+        """Look on when transactions begin, also on hosts that have come since."""
+        for proxy in self._proxies():
+            if proxy not in self._watched:
+                self._watched.add(proxy)
+                proxy.trap(self._note_begin, Fate.NEVER_ARRIVES)  # never springs
 
     def _living(self) -> list[Run]:
         return [run for run in self.runs if run.exit_code is None]
@@ -237,17 +287,17 @@ class Striker:
         ]
 
     def _kill_worker(self, strike: Strike, number: int) -> object:
-        victims = [(run, pid) for run in self._living() for pid in run.workers()]
+        victims = [(run, pid, host) for run in self._living() for host, pid in run.all_workers()]
         if (found := _picked(victims, strike)) is None:
             return None
         return self._kill(*found, number)
 
-    def _kill(self, run: Run, pid: int, number: int) -> object:
+    def _kill(self, run: Run, pid: int, host: str | None, number: int) -> object:
         if not is_worker(psutil.Process(pid)):
             return None
-        self.kills.append(Kill(pid, time.time(), run))
+        self.kills.append(Kill(pid, time.time(), run, host))
         os.kill(pid, number)
-        return f"worker {pid} of {run.name}"
+        return f"worker {pid} of {run.name}{f' on {host}' if host else ''}"
 
     def _signal_run(self, strike: Strike, number: int, *, group: bool) -> object:
         run = _picked(self._living(), strike)
@@ -292,42 +342,43 @@ class Striker:
         return "server"
 
     def _refuse(self, strike: Strike) -> object:
-        assert self._proxy is not None
-        proxy = self._proxy
         if self._is_refusing:
             return None
         self._is_refusing = True
         self._disturbed(strike.lasts_s + 2)
-        proxy.refuse()
+        proxies = self._proxies()
+        refused = sum(proxy.refuse() for proxy in proxies)
 
         def accept() -> None:
-            proxy.accept()
+            for proxy in proxies:
+                proxy.accept()
             self._is_refusing = False
 
         self._later(strike, accept, "connections are taken again")
-        return "every connection"
+        return f"{refused} connections" if refused else None
 
     def _freeze(self, strike: Strike) -> object:
         """The next statement of a worker, or of a supervisor, and everything behind it on its connection."""
-        assert self._proxy is not None
         session = _WORKER if strike.pick % 3 else _CONTROL
+        proxy = self._proxy_of_chunks(strike) if session == _WORKER else self._proxy
+        if proxy is None:
+            return None
         snare = _Snare(strike)
         self._snares.append(snare)
-        snare.trap = self._proxy.trap(
-            lambda request: snare.is_armed and request.session.startswith(session), Fate.FROZEN
-        )
+        snare.trap = proxy.trap(lambda request: snare.is_armed and request.session.startswith(session), Fate.FROZEN)
         self._disturbed(strike.lasts_s + 2)
         # Not thawed but cut: a network that was silent for so long has lost the connection.
-        self._later(strike, self._proxy.cut_all, "what was frozen is cut")
+        self._later(strike, proxy.cut_all, "what was frozen is cut")
         return session
 
     def _lay_snare(self, strike: Strike) -> object:
         """Catch the next COMMIT of a chunk, or of a publish, and note it: from then on it is in doubt."""
-        assert self._proxy is not None
         kind = CommitKind.CHUNK
         if strike.pick % 4 == 0 and strike.fault is not Fault.LOSE_REPLY_AND_WORKER:
             kind = CommitKind.PUBLISH
-
+        proxy = self._proxy_of_chunks(strike) if kind is CommitKind.CHUNK else self._proxy
+        if proxy is None:
+            return None
         snare = _Snare(strike)
 
         def catch(request: Request) -> bool:
@@ -339,13 +390,14 @@ class Striker:
             return True
 
         self._snares.append(snare)
-        snare.trap = self._proxy.trap(catch, _FATES[strike.fault])
+        snare.trap = proxy.trap(catch, _FATES[strike.fault])
         return f"the next COMMIT of a {kind}"
 
     def _watch_snares(self) -> None:
         """What follows once a trap has sprung."""
         for snare in [snare for snare in self._snares if not snare.is_seen and snare.has_sprung]:
             snare.is_seen = True
+            self.fired[snare.strike.fault] += 1
             self.last_event_at = time.monotonic()
             self._say(f"{snare.strike.fault} has caught its statement")
             if snare.doubt is None:  # a freeze
@@ -361,8 +413,9 @@ class Striker:
 
     def _kill_by_pid(self, pid: int) -> None:
         for run in self._living():
-            if pid in run.workers():
-                self._say(f"killed {self._kill(run, pid, signal.SIGKILL)}")
+            for host, own_pid in run.all_workers():
+                if own_pid == pid:
+                    self._say(f"killed {self._kill(run, pid, host, signal.SIGKILL)}")
 
     def _note_begin(self, request: Request) -> bool:
         if request.text.lstrip().lower().startswith("begin"):
@@ -371,10 +424,10 @@ class Striker:
 
     # ---- books -----------------------------------------------------------------------------------------------------------
 
-    def _later(self, strike: Strike, restore: Callable[[], None], text: str) -> None:
+    def _later(self, strike: Strike, restore: Callable[[], object], text: str) -> None:
         self._restores.append((time.monotonic() + strike.lasts_s, restore, text))
 
-    def _restore(self, due: tuple[float, Callable[[], None], str]) -> None:
+    def _restore(self, due: tuple[float, Callable[[], object], str]) -> None:
         _, restore, text = due
         with contextlib.suppress(psutil.Error, ProcessLookupError):
             restore()

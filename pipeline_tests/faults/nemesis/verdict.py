@@ -4,6 +4,7 @@ import collections
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from pipeline_tests.faults.nemesis.sources import SourceVersion
 from pipeline_tests.support.assertions import (
@@ -14,10 +15,11 @@ from pipeline_tests.support.assertions import (
     table_rows,
 )
 from pipeline_tests.support.database import fetch, fetch_value
+from rowledger.machine.run_folder import spool_folder
 from rowledger.publish.verify import run_verify
 from rowledger.spec.table import TableSpec, WriteMode
 
-__all__ = ["Balance", "compare", "judge_leftovers", "judge_rows"]
+__all__ = ["Balance", "compare", "judge_leftovers", "judge_rows", "judge_spool"]
 
 Rows = collections.Counter[tuple[str, ...]]
 
@@ -88,6 +90,16 @@ def judge_leftovers(database: str, spec: TableSpec, versions: Sequence[SourceVer
     for verification in run_verify(spec, url=database):
         findings += [f"verify: {check.summary}" for check in verification.checks if not check.passed]
     return findings
+
+
+def judge_spool(home: Path) -> list[str]:
+    """Nothing but what the next process that spools there sweeps away: those that were killed could not."""
+    root = home / "spool"
+    if not root.exists():
+        return []
+    with spool_folder(root, "probe"):
+        left = sorted(entry.name for entry in root.iterdir() if entry.is_dir() and entry.name != "probe")
+    return [f"spool folders left in {root}: {left}"] if left else []
 
 
 def _dead_letters_of_stage(database: str, spec: TableSpec, stage: str) -> int:
