@@ -1,7 +1,14 @@
 """Errors that a host's pool raises, as messages and as errors again."""
 
 from rowledger import errors
-from rowledger.errors import ChunkFailed, RowledgerError, WorkerTerminated
+from rowledger.errors import (
+    ChunkFailed,
+    DatabaseUnavailable,
+    PoolBroken,
+    RowledgerError,
+    WorkerTerminated,
+    WriterClosed,
+)
 from rowledger.hosts.messages import Raised
 from rowledger.postgres import summarize
 
@@ -22,10 +29,14 @@ def as_raised(error: Exception) -> Raised:
     return Raised(error=type(error).__name__, summary=str(error), facts=facts)
 
 
-def as_error(raised: Raised) -> RowledgerError:
-    """The error again, of the same class."""
+def as_error(raised: Raised, host: str) -> RowledgerError:
+    """The error again, of the same class; it names the host, since another one may see other files, or have a full disk."""
     kind = getattr(errors, raised.error, None)
     if not (isinstance(kind, type) and issubclass(kind, RowledgerError)):
         kind = ChunkFailed
-    error: RowledgerError = kind(raised.summary, **raised.facts)
+    is_named = issubclass(
+        kind, WorkerTerminated | PoolBroken | DatabaseUnavailable | WriterClosed
+    )  # here or by who catches it
+    summary = raised.summary if is_named else f"on host {host}: {raised.summary}"
+    error: RowledgerError = kind(summary, **raised.facts)
     return error

@@ -26,7 +26,7 @@ from rowledger.hosts.messages import (
 )
 from rowledger.hosts.raised_errors import as_error
 from rowledger.hosts.sent_files import pack
-from rowledger.ledger import ChunkOutcome, Incident
+from rowledger.ledger import ChunkOutcome, Failed, FailureKind, Incident
 from rowledger.machine import Host, in_thread
 from rowledger.settings import WriterSettings
 from rowledger.workers import LogLine
@@ -36,6 +36,7 @@ __all__ = ["HostRefused", "RemoteHost"]
 _READ_S = 600.0  # to read a chunk's spooled files
 _POLLS_PER_SILENCE = 4
 _LOOK_S = 0.5
+_OF_A_HOST = {FailureKind.SOURCE, FailureKind.FATAL}  # another host may see other files, or have a full disk
 
 
 class HostRefused(Exception):
@@ -91,10 +92,12 @@ class RemoteHost:
         if isinstance(answer, Missing):
             answer = await self._send(job, sent_whole=True)
         match answer:
+            case Done(outcome=Failed(failure=failure) as failed) if failure in _OF_A_HOST:
+                return failed.model_copy(update={"summary": f"on host {self.host.name}: {failed.summary}"})
             case Done():
                 return answer.outcome
             case Raised():
-                raise as_error(answer)
+                raise as_error(answer, self.host.name)
             case Missing():
                 raise HostGone(f"asks for {answer.name}, which it was sent: {answer.reason}")
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import xxhash
 
 from rowledger.chunk import ChunkJob
-from rowledger.errors import SourceError
+from rowledger.errors import NotEnoughSpace, SourceError
 from rowledger.hosts.messages import SentFile
 from rowledger.settings import settings
 from rowledger.sources import fetch_again, file_status, is_fetchable
@@ -67,12 +67,20 @@ def pack(job: ChunkJob, spool_dir: Path, *, sent_whole: bool = False) -> Packed:
             if text is not None:
                 path = send(f"{name}@{text.offset}", _read(path, text.offset, text.length))
                 text = text.model_copy(update={"offset": 0})
-            elif is_fetchable(descriptor.origin, path) and not sent_whole:
-                digest, size = descriptor.file_digest, descriptor.file_bytes
-                files[name] = SentFile(name=name, digest=digest, size=size, origin=descriptor.origin)
-                path = name
             else:
-                path = send(name, _read(path))
+                of_bytes = descriptor.file_digest.partition(" ")[0]  # what follows is not of the file's bytes
+                if is_fetchable(descriptor.origin, path) and not sent_whole:
+                    size = descriptor.file_bytes
+                    files[name] = SentFile(name=name, digest=of_bytes, size=size, origin=descriptor.origin)
+                else:
+                    send(name, _read(path))
+                    if (
+                        files[name].digest != of_bytes
+                    ):  # the host looks whether it has what was sent, not what was planned
+                        raise SourceError(
+                            f"{path}: its content changed since it was planned; rerun to load it as it is now"
+                        )
+                path = name
         return descriptor.model_copy(update={"path": path, "text": text})
 
     return Packed(_with_paths(job, packed), tuple(files.values()), b"".join(content))
@@ -92,17 +100,21 @@ class ReceivedFiles:
         paths: dict[str, Path] = {}
         passing: list[Path] = []
         offset = 0
-        for file in files:
-            if file.origin:
-                paths[file.name] = self._fetched(file)
-                continue
-            data = content[offset : offset + file.size]
-            offset += file.size
-            if len(data) != file.size or xxhash.xxh3_128_hexdigest(data) != file.digest:
-                raise SourceError(f"{job.name}: a spooled file arrived damaged; rerun")
-            paths[file.name] = copy = self._folder() / f"sent-{next(self._numbers)}"
-            copy.write_bytes(data)
-            passing.append(copy)
+        try:
+            for file in files:
+                if file.origin:
+                    paths[file.name] = self._fetched(file)
+                    continue
+                data = content[offset : offset + file.size]
+                offset += file.size
+                _require_undamaged(data, file, job)
+                paths[file.name] = copy = self._folder() / f"sent-{next(self._numbers)}"
+                passing.append(copy)
+                _write(copy, data)
+        except BaseException:
+            for copy in passing:
+                copy.unlink(missing_ok=True)
+            raise
 
         def unpacked(descriptor: ChunkDescriptor) -> ChunkDescriptor:
             update: dict[str, object] = {}
@@ -138,6 +150,20 @@ def _with_paths(job: ChunkJob, changed: Callable[[ChunkDescriptor], ChunkDescrip
     else:
         new = changed(descriptor)
     return job if new == descriptor else replace(job, chunk=replace(job.chunk, descriptor=new))
+
+
+def _require_undamaged(data: bytes, file: SentFile, job: ChunkJob) -> None:
+    if len(data) != file.size or xxhash.xxh3_128_hexdigest(data) != file.digest:
+        raise SourceError(f"{job.name}: a spooled file arrived damaged; rerun")
+
+
+def _write(copy: Path, data: bytes) -> None:
+    try:
+        copy.write_bytes(data)
+    except OSError as error:
+        raise NotEnoughSpace(
+            f"{copy}: cannot keep what was sent ({error.strerror}); make room there, then rerun"
+        ) from None
 
 
 def _read(path: str, offset: int = 0, length: int = -1) -> bytes:

@@ -54,6 +54,7 @@ def test_rows_that_arrive_damaged_fail_their_partition(
     north["north"].damage = True
     report = begin(GENERATED, "all").result(_DONE_S)
     assert isinstance(report.error, SourceError)
+    assert "on host north: partition all, chunk" in str(report.error)
     assert "arrived damaged" in str(report.error)
     north["north"].damage = False
     assert begin(GENERATED, "all", busy_wait_s=10).result(_DONE_S).error is None

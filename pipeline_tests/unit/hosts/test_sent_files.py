@@ -10,7 +10,10 @@ import pytest
 from pipeline_tests.support.partitions import partition_of
 from pipeline_tests.support.tables import DAY, EVENTS
 from rowledger.chunk.jobs import ChunkJob
-from rowledger.hosts.sent_files import ReceivedFiles, pack
+from rowledger.errors import NotEnoughSpace, SourceError
+from rowledger.hosts.messages import SentFile
+from rowledger.hosts.sent_files import MissingFile, ReceivedFiles, pack
+from rowledger.sources.file_identity import file_digest
 from rowledger.spec.load_handle import LoadHandle
 from rowledger.spec.manifest import ChunkDescriptor, ChunkPlan
 
@@ -26,8 +29,12 @@ def hasty_threads() -> Iterator[None]:
     sys.setswitchinterval(interval)
 
 
-def _job(path: Path, number: int) -> ChunkJob:
-    descriptor = ChunkDescriptor(path=str(path), file_bytes=1, file_mtime_ns=1, file_digest="d", row_offset=0, rows=1)
+def _job(path: Path, number: int = 0, *, origin: str = "", digest_of_path: str = "") -> ChunkJob:
+    digest = f"{file_digest(path)} {digest_of_path}".strip()
+    size = path.stat().st_size
+    descriptor = ChunkDescriptor(
+        path=str(path), file_bytes=size, file_digest=digest, row_offset=0, rows=1, origin=origin
+    )
     plan = ChunkPlan(number, number, descriptor)
     return ChunkJob(LoadHandle(7, 1), partition_of(EVENTS, DAY), plan, (), attempt=1, dead_letters_max=0)
 
@@ -48,3 +55,42 @@ def test_chunks_that_arrive_at_once_have_copies_of_their_own(tmp_path: Path) -> 
     for number, (job, passing) in enumerate(unpacked):
         assert Path(job.chunk.descriptor.path).read_bytes() == b"%d" % number
         assert passing == [Path(job.chunk.descriptor.path)]
+
+
+def test_a_spooled_file_that_has_changed_since_it_was_written_is_not_sent(tmp_path: Path) -> None:
+    file = tmp_path / "0.arrow"
+    file.write_bytes(b"rows")
+    job = _job(file)
+    file.write_bytes(b"swor")
+    with pytest.raises(SourceError, match=r"0\.arrow: its content changed since it was planned"):
+        pack(job, tmp_path)
+
+
+def test_an_object_is_fetched_by_the_digest_of_its_bytes_though_its_folders_have_values(tmp_path: Path) -> None:
+    file = tmp_path / "fetched-0"
+    file.write_bytes(b"rows")
+    packed = pack(_job(file, origin="s3://bucket/year=2024/a.parquet", digest_of_path="year=2024"), tmp_path)
+    assert [sent.digest for sent in packed.files] == [file_digest(file)]
+    assert packed.content == b""
+
+
+def test_nothing_of_a_chunk_that_cannot_be_unpacked_stays_behind(tmp_path: Path) -> None:
+    file = tmp_path / "0.arrow"
+    file.write_bytes(b"rows")
+    packed = pack(_job(file), tmp_path)
+    copies = tmp_path / "copies"
+    copies.mkdir()
+    missing = SentFile(name="other", digest="0", size=1, origin="s3://127.0.0.1:9")
+    with pytest.raises(MissingFile):
+        ReceivedFiles(lambda: copies).unpack(packed.job, (*packed.files, missing), packed.content)
+    with pytest.raises(SourceError, match="arrived damaged"):
+        ReceivedFiles(lambda: copies).unpack(packed.job, (*packed.files, *packed.files), packed.content)
+    assert not list(copies.iterdir())
+
+
+def test_a_host_without_room_for_what_it_is_sent_says_so(tmp_path: Path) -> None:
+    file = tmp_path / "0.arrow"
+    file.write_bytes(b"rows")
+    packed = pack(_job(file), tmp_path)
+    with pytest.raises(NotEnoughSpace, match=r"cannot keep what was sent \(No such file or directory\)"):
+        ReceivedFiles(lambda: tmp_path / "nowhere").unpack(packed.job, packed.files, packed.content)
