@@ -20,7 +20,7 @@ STAMP := $(VENV)/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo ui test faults matrix bench bench-docs bench-scale incident check format lock stop clean
+.PHONY: help demo demo-hosts ui test faults matrix bench bench-docs bench-scale incident check format lock stop clean
 .SILENT:
 
 help: ## List the targets
@@ -29,6 +29,9 @@ help: ## List the targets
 
 demo: $(STAMP) ## Load January's flights, then a damaged day while a worker is killed; print both balances
 	$(BIN)/python -m pipeline.demo
+
+demo-hosts: $(STAMP) ## Load a year of flights over two hosts with Ray, one of which is killed in mid-COPY (Linux)
+	$(BIN)/python -m pipeline.demo_hosts
 
 ui: $(STAMP) ## Open Dagster's UI on the same data, at http://127.0.0.1:3000 (make ui PORT=… for another)
 	$(BIN)/python -c 'import socket; socket.create_server(("127.0.0.1", $(PORT)))' 2>/dev/null || { \

