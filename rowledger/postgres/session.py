@@ -110,7 +110,8 @@ async def connect(url: str, *, application_name: str, timeout_s: float) -> Sessi
         if comes_of_transaction_pooling(error):
             raise UnsupportedServer(TRANSACTION_POOLING) from None
         raise DatabaseUnavailable(
-            f"cannot connect to {redact(url)}: {summarize(error)}; check ROWLEDGER_DATABASE_URL and that the server runs"
+            f"cannot connect to {redact(url)}: {summarize(error)}; check that the server runs, and "
+            "ROWLEDGER_DATABASE_URL, or the other variable that is named for it"
         ) from error
     if row["backend_start"] is None:
         connection.terminate()
