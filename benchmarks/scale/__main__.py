@@ -23,6 +23,7 @@ from benchmarks.scale import (
     chunks,
     costs,
     fixed,
+    hosts,
     long_rows,
     many,
     resume,
@@ -55,6 +56,7 @@ QUESTIONS: dict[str, tuple[Callable[[Bench], Answer], Callable[[Bench], float]]]
     "partitions": (many.ask_partitions, many.expected_partitions_s),
     "files": (many.ask_files, many.expected_files_s),
     "long": (long_rows.ask, long_rows.expected_s),
+    "hosts": (hosts.ask, hosts.expected_s),
 }
 _PACKAGES = ("rowledger", "asyncpg", "dagster", "pgpq", "polars", "psutil", "pyarrow", "pydantic", "tpchgen-cli")
 
