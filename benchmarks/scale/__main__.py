@@ -24,6 +24,7 @@ from benchmarks.scale import (
     costs,
     fixed,
     hosts,
+    ledger_size,
     long_rows,
     many,
     resume,
@@ -32,6 +33,7 @@ from benchmarks.scale import (
     small,
     start,
     timeline,
+    wal,
     wide,
     workers,
     year,
@@ -57,6 +59,8 @@ QUESTIONS: dict[str, tuple[Callable[[Bench], Answer], Callable[[Bench], float]]]
     "files": (many.ask_files, many.expected_files_s),
     "long": (long_rows.ask, long_rows.expected_s),
     "hosts": (hosts.ask, hosts.expected_s),
+    "ledger": (ledger_size.ask, ledger_size.expected_s),
+    "wal": (wal.ask, wal.expected_s),
 }
 _PACKAGES = ("rowledger", "asyncpg", "dagster", "pgpq", "polars", "psutil", "pyarrow", "pydantic", "tpchgen-cli")
 

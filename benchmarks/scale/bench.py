@@ -54,10 +54,12 @@ class Measured(BaseModel):
     rows: int
     client_cpu_s: float
     server_cpu_s: float | None
+    supervisor_cpu_s: float
     supervisor_rss_bytes: int
     worker_rss_bytes: int
     chunks: int
     resumed: bool
+    dead_lettered_rows: int = 0
 
     @computed_field  # type: ignore[prop-decorator]
     @property
@@ -145,7 +147,7 @@ class Bench:
         process_s = time.perf_counter() - started
         server_ended_s = server.cpu_s(self.url)
         found = server.count_rows(self.url, str(job.table.target))
-        if not found == result.written_rows == rows:
+        if not found == result.written_rows == rows - result.dead_lettered_rows:
             raise WrongCount(
                 f"error: {job.table.target}: {found} rows in the table, {result.written_rows} reported, {rows} in the source"
             )
@@ -157,10 +159,12 @@ class Bench:
             server_cpu_s=None
             if server_started_s is None or server_ended_s is None
             else server_ended_s - server_started_s,
+            supervisor_cpu_s=result.supervisor_cpu_s,
             supervisor_rss_bytes=result.supervisor_rss_bytes,
             worker_rss_bytes=worker_rss_bytes,
             chunks=result.chunks,
             resumed=result.resumed,
+            dead_lettered_rows=result.dead_lettered_rows,
         )
 
     def start(self, job: Job, **environment: str) -> subprocess.Popen[str]:

@@ -51,6 +51,7 @@ class Result(BaseModel):
 
     run_s: float
     client_cpu_s: float
+    supervisor_cpu_s: float
     supervisor_rss_bytes: int
     written_rows: int
     dead_lettered_rows: int = 0
@@ -79,15 +80,21 @@ def main() -> None:
     if not job.memory_looks:
         WorkerHandle.look_at_memory = lambda _self: None  # type: ignore[method-assign]  # a guard without a switch
     writer = WriterSettings.model_validate(job.writer)
-    cpu_started_s, started = _cpu_s(), time.perf_counter()
+    cpu_started_s, own_started_s, started = _cpu_s(), time.process_time(), time.perf_counter()
     if job.way == "load":
         figures = _load(job, url, writer)
     else:
         rows = copy_chunks(url, job.table, job.landing, writer, is_prepared=job.way == "prepared")
         figures = {"written_rows": rows}
     run_s = time.perf_counter() - started
-    cpu_s = _cpu_s() - cpu_started_s
-    result = Result(run_s=run_s, client_cpu_s=cpu_s, supervisor_rss_bytes=peak_rss_bytes(psutil.Process()), **figures)
+    cpu_s, own_s = _cpu_s() - cpu_started_s, time.process_time() - own_started_s
+    result = Result(
+        run_s=run_s,
+        client_cpu_s=cpu_s,
+        supervisor_cpu_s=own_s,
+        supervisor_rss_bytes=peak_rss_bytes(psutil.Process()),
+        **figures,
+    )
     print(result.model_dump_json(), flush=True)
 
 

@@ -13,7 +13,7 @@ from pipeline.tables.flights import FLIGHTS, Flight
 from rowledger.contract.sql_types import Integer, varchar
 from rowledger.spec.condition import Window
 from rowledger.spec.partition import WHOLE, Partition
-from rowledger.spec.table import QualifiedName, TableSpec
+from rowledger.spec.table import DeadLetterBudget, QualifiedName, TableSpec
 
 SCHEMA = "rowledger_bench_scale"
 
@@ -50,12 +50,22 @@ class BareLineitem(BaseModel):
     l_comment: Annotated[str, varchar(44)]
 
 
+class FewerThanFifty(Lineitem):
+    """The same contract, but for the largest quantity, which one row in fifty has."""
+
+    l_quantity: Annotated[Decimal, Field(max_digits=15, decimal_places=2, ge=0, le=49)]
+
+
 class OwnFlight(Flight):
     """The same contract, for the same reason."""
 
 
 SCALED = TableSpec(name="lineitem", target=f"{SCHEMA}.lineitem", row=OwnLineitem, source=LINEITEM.source)
 WITHOUT_RULES = TableSpec(name="lineitem", target=f"{SCHEMA}.lineitem", row=BareLineitem, source=LINEITEM.source)
+KEYED = SCALED.model_copy(update={"key": ("l_orderkey", "l_linenumber")})
+REFUSING = SCALED.model_copy(
+    update={"row": FewerThanFifty, "dead_letters": DeadLetterBudget(rows_max=10_000_000, share_max=1)}
+)
 DAYS = FLIGHTS.model_copy(
     update={"target": QualifiedName(schema_name=SCHEMA, table="flights"), "row": OwnFlight, "upstream": ()}
 )

@@ -77,6 +77,22 @@ def test_loads_of_extreme_shapes_are_measured_and_judged(database: str, tmp_path
     assert all(f"{target['figure']}: " in printed for target in answer["targets"])
 
 
+def test_ledger_and_wal_are_measured_by_the_row(database: str, tmp_path: Path) -> None:
+    file = tmp_path / "figures.json"
+
+    _ask(database, "ledger,wal", file)
+
+    ledger, wal = json.loads(file.read_text(encoding="utf-8"))["questions"].values()
+    chunk, letter = ledger["figures"]["a chunk"], ledger["figures"]["a dead letter"]
+    assert 500 < chunk["row"] < chunk["disk"]
+    assert letter["count"] == pytest.approx(30_201 / 50, rel=0.2)
+    assert 200 < letter["row"] < letter["disk"]
+    steps = {step["what"]: step for step in wal["figures"]["steps"]}
+    load, keyed = steps["load"], steps["load with a key of two columns"]
+    assert 80 < load["wal_bytes"] < keyed["wal_bytes"] < 400
+    assert steps["freeze after a checkpoint"]["wal_bytes"] > 10 * steps["freeze, no checkpoint since"]["wal_bytes"]
+
+
 def test_a_load_that_fails_or_does_not_end_is_an_answer(database: str, tmp_path: Path) -> None:
     bench = Bench(url=database, folder=tmp_path, say=lambda _text: None)
     job = Job(spec="FILES", landing=shapes.write_readings(tmp_path / "files", range(2), 10, ".parquet"))
