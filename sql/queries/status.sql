@@ -44,11 +44,7 @@ select
     latest_load.load_id, latest_load.state, latest_load.enqueued_rows, latest_load.chunks, latest_load.run_id,
     latest_load.started_at, latest_load.ended_at, latest_load.verdict, latest_load.epoch,
     counted.staged_rows, counted.chunks_committed,
-    -- What was learned of chunks that were never written counts too.
-    (
-        select count(*) from rowledger.dead_letter
-        where dead_letter.load_id = latest_load.load_id and dead_letter.state <> 'replayed'
-    ) as dead_lettered_rows,
+    coalesce(refused.rows, 0) as dead_lettered_rows,
     noticed.incidents, noticed.worker_deaths,
     exists (
         select from rowledger.lease
@@ -67,6 +63,14 @@ select
 from latest_load
 full join latest_failure using (target, partition_key)
 left join published using (target, partition_key)
+-- What was learned of chunks that were never written counts too. Counted for all loads at once: where few of them have very many,
+-- the planner would read all dead letters again for each load.
+left join (
+    select letter.load_id, count(*) as rows
+    from rowledger.dead_letter as letter
+    where letter.state <> 'replayed' and letter.load_id in (select load_id from latest_load)
+    group by letter.load_id
+) as refused on refused.load_id = latest_load.load_id
 cross join lateral (
     select
         coalesce(sum(written_rows), 0)::bigint as staged_rows,
