@@ -60,7 +60,8 @@ def ask(bench: Bench) -> Answer:
         server.fetch_value(bench.url, f"select {size}(($1::text)::regclass)", _TABLE) / rows
         for size in ("pg_table_size", "pg_indexes_size")
     )
-    notes = [f"table {table:.0f} bytes a row, key {key:.0f}"]
+    copied = server.binary_copy_bytes(bench.url, _TABLE) / rows
+    notes = [f"table {table:.0f} bytes a row, key {key:.0f}, binary COPY {copied:.0f}"]
     settings = ("data_checksums", "wal_log_hints", "wal_compression", "full_page_writes", "wal_level")
     notes.append(", ".join(f"{name} {server.fetch_value(bench.url, f'show {name}')}" for name in settings))
     early, late = _COPIES
@@ -86,7 +87,13 @@ def ask(bench: Bench) -> Answer:
             )
             for step in steps
         ],
-        figures={"rows": rows, "table_bytes": table, "key_bytes": key, "steps": [asdict(step) for step in steps]},
+        figures={
+            "rows": rows,
+            "table_bytes": table,
+            "key_bytes": key,
+            "copied_bytes": copied,
+            "steps": [asdict(step) for step in steps],
+        },
         notes=notes,
     )
 
