@@ -1,6 +1,7 @@
 """A host while it works for a run: its lanes run as long as it can reach the database and is not lost."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
 
@@ -13,6 +14,8 @@ from rowledger.settings import WriterSettings
 from rowledger.workers import LogSink
 
 __all__ = ["HostAtWork"]
+
+_TOLD_S = 1.0  # until the head hears how a try has ended
 
 
 class HostAtWork:
@@ -38,6 +41,7 @@ class HostAtWork:
         self._log = log
         self._lanes: list[asyncio.Task[None]] = []
         self._judging: asyncio.Task[None] | None = None
+        self._reaches = asyncio.Event()
         self._benched_at: float | None = None
 
     async def run(self, *, began: Callable[[], None]) -> None:
@@ -61,8 +65,11 @@ class HostAtWork:
         """Look at the host's news; raises HostGone where it has been cut off from the database for too long."""
         remote, away = self._remote, self._remote.news.away
         self._heard_of(remote)
+        if not away:
+            self._reaches.set()
         if self._benched_at is None:
             if away and (self._judging is None or self._judging.done()):
+                self._reaches.clear()
                 self._judging = group.create_task(self._judge())
         elif not away:
             self._benched_at = None
@@ -72,10 +79,17 @@ class HostAtWork:
             raise HostGone(f"could not reach the database for {self._limits.outage_budget_s:g} s (outage_budget_s)")
 
     async def _judge(self) -> None:
-        """Bench a host that cannot reach the server while the head can."""
+        """Bench a host that cannot reach the server while the head can.
+
+        Between two tries it does not know that the server is back, so it gets as long as it may wait before the next one.
+        """
         remote = self._remote
-        if not await self._chunks.server_answers() or not remote.news.away:
+        if not await self._chunks.server_answers():
             return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._limits.retry_max_s + _TOLD_S):
+                await self._reaches.wait()
+                return
         self._benched_at = asyncio.get_running_loop().time()
         remote.may_work.clear()
         for lane in self._lanes:

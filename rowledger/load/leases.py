@@ -53,7 +53,13 @@ class LeaseKeeper:
             except Exception as error:  # noqa: BLE001 - a lost lease costs a rival's wait, not a row: the epoch guards those
                 self._log(logging.WARNING, f"leases could not be renewed: {summarize(error)}")
             else:
-                await self._renewed()
+                await self._look()
+
+    async def _look(self) -> None:
+        try:
+            await self._renewed()
+        except Exception as error:  # noqa: BLE001 - the leases must be renewed in any case
+            self._log(logging.ERROR, f"met an error of this program after leases were renewed ({summarize(error)})")
 
     async def _release(self) -> None:
         """Release all leases. Where that fails, the next run waits until they lapse."""

@@ -401,3 +401,28 @@ def test_a_run_whose_only_host_the_database_never_answers_fails_with_the_reason(
     report = begin(EVENTS, DAY, host_silent_s=1, outage_budget_s=4).result(_DONE_S)
     assert isinstance(report.error, HostsUnavailable)
     assert "no host can work for this run: host north: cannot connect" in str(report.error)
+
+
+def test_a_host_that_has_not_yet_seen_the_server_come_back_is_not_benched(
+    database: str, tmp_path: Path, engine: ProcessHosts, begin: Begin, proxy: Proxy
+) -> None:
+    observer = Recorder()
+    engine.add("north", {"ROWLEDGER_DATABASE_URL": proxy.url})
+    rows = events(300)
+    write_source(tmp_path, "events", DAY, rows)
+    proxy.throttle(lambda session: 2_000 if "worker" in session else None)
+    loading = begin(
+        EVENTS, DAY, observer=observer, retry_max_s=60
+    )  # what a try may wait for, not what the first ones do
+    engine["north"].wait_for_chunk(0)
+    _wait_for_sessions(database, "rowledger worker 1.%", 1)
+    proxy.refuse()
+    wait_until(lambda: "host north: the database is away" in observer.text, "the host has no database")
+    engine["north"].wait_for_news()
+    proxy.throttle(lambda _session: None)
+    proxy.accept()
+    report = loading.result(_DONE_S)
+    assert report.error is None
+    assert "cannot reach the database" not in observer.text
+    assert "host_benched" not in {incident.kind for incident in report.incidents}
+    assert_accounted(database, EVENTS, rows)
