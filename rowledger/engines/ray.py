@@ -5,6 +5,7 @@ import contextlib
 import logging
 import os
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -43,51 +44,75 @@ class _AgentActor:
         return await asyncio.wrap_future(self._thread.call(method, message, files))
 
 
+class _Connection:
+    """The connection to Ray that this process has made: it has one at most, which all its runs use."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.runs = 0
+
+
+_connection = _Connection()
+
+
 class RayEngine:
     """The nodes of a Ray cluster. `address` is as for `ray.init`; empty: RAY_ADDRESS, or the cluster of this machine."""
 
     def __init__(self, address: str) -> None:
         self._address = address or os.environ.get("RAY_ADDRESS") or "auto"
-        self._is_ours = False
+        self._is_counted = False
         self._is_wanted = True
 
     async def __aenter__(self) -> Self:
         """Connect, unless this process is connected already; raises HostsUnavailable."""
-        if not ray.is_initialized():
-            try:
-                # In a thread, because it waits; and there Ray leaves the handlers of signals as they are.
-                await in_thread(self._connect, timeout_s=_CONNECT_S)
-            except asyncio.CancelledError:
-                self._is_wanted = False
+        try:
+            # In a thread, because it waits; and there Ray leaves the handlers of signals as they are.
+            await in_thread(self._connect, timeout_s=_CONNECT_S)
+        except BaseException as error:
+            # Connecting may come to its end later than the wait for it.
+            threading.Thread(target=self._disconnect, name="disconnect from Ray", daemon=True).start()
+            if not isinstance(error, Exception):
                 raise
-            except Exception as error:  # noqa: BLE001 - Ray raises classes of all kinds
-                raise HostsUnavailable(
-                    f"no Ray cluster at {self._address} ({_line(error)}); start one with `ray start --head`, or set "
-                    "engine_address"
-                ) from None
-            self._is_ours = True
+            raise HostsUnavailable(
+                f"no Ray cluster at {self._address} ({_line(error)}); start one with `ray start --head`, or set "
+                "engine_address"
+            ) from None
         return self
 
     def _connect(self) -> None:
-        logging.getLogger("ray").setLevel(logging.ERROR)
-        ray.init(
-            address=self._address,
-            namespace=_NAMESPACE,
-            log_to_driver=False,
-            configure_logging=False,
-            logging_level=logging.ERROR,
-        )
-        if not self._is_wanted:  # the run has ended meanwhile
-            ray.shutdown()
+        with _connection.lock:
+            if not self._is_wanted:
+                return
+            if not ray.is_initialized():
+                logging.getLogger("ray").setLevel(logging.ERROR)
+                ray.init(
+                    address=self._address,
+                    namespace=_NAMESPACE,
+                    log_to_driver=False,
+                    configure_logging=False,
+                    logging_level=logging.ERROR,
+                )
+            elif not _connection.runs:
+                return  # the caller's own, which stays
+            _connection.runs += 1
+            self._is_counted = True
+
+    def _disconnect(self) -> None:
+        with _connection.lock:
+            self._is_wanted = False
+            if not self._is_counted:
+                return
+            self._is_counted = False
+            _connection.runs -= 1
+            if not _connection.runs:
+                ray.shutdown()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Disconnect, where this object has connected. Ray ends the actors that are left."""
-        if self._is_ours:
-            self._is_ours = False
-            with contextlib.suppress(Exception):
-                await in_thread(ray.shutdown, timeout_s=_LOOK_S)
+        """Disconnect, where no other run of this process needs the connection. Ray ends the actors that are left."""
+        with contextlib.suppress(Exception):
+            await in_thread(self._disconnect, timeout_s=_LOOK_S)
 
     async def places(self) -> Sequence[Place]:
         """The nodes that Ray takes for alive and that have CPUs; raises HostGone where it does not answer.

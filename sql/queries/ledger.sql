@@ -262,10 +262,10 @@ select row_no, part, payload_of = 'transformed' as is_part from rowledger.dead_l
 select count(*) from rowledger.dead_letter where load_id = $1;
 
 -- name: has_control_session
--- Whether a run has a session in this database, by its name.
+-- Whether a run has a session in this database, by its name: the one with its claim of connections, or another one.
 select exists (
     select from pg_stat_activity
-    where datname = current_database() and application_name like 'rowledger control% of ' || $1::text || '%'
+    where datname = current_database() and application_name ~ ('^rowledger (control|share) .*of ' || $1::text)
 );
 
 -- name: has_lease
