@@ -55,7 +55,7 @@ import os, time
 while True:
     if os.fork():
         time.sleep(600)
-    time.sleep(0.001)
+    time.sleep(0.01)
 """
 _MAKER = """
 import time
@@ -290,3 +290,9 @@ def test_what_nobody_could_clean_up_is_swept_by_the_next_network(maker: "subproc
     with network_of_hosts("one"):
         wait_until(lambda: not _lives(int(pid)), "the host's process is gone")
     wait_until(lambda: link not in _links(), "the link is gone")
+
+
+@pytest.mark.parametrize("method", ["kill", "freeze", "thaw", "pids"])
+def test_the_machines_own_processes_are_left_alone(net: Network, method: str) -> None:
+    with pytest.raises(RuntimeError, match="the machine's own processes are not a host's"):
+        net.outside.keeper.ask(method)
