@@ -40,8 +40,8 @@ def load(
     A key may stand for a partition whose rows it tells: those whose partition column, which holds no times, has this value.
 
     `url` is that of the target database, by default `ROWLEDGER_DATABASE_URL` or the embedded server; a spec that names servers
-    takes none. `landing_dir`
-    replaces `{landing}` in the spec's paths. `observer` follows the load, by default with the logger `rowledger`.
+    takes none. `landing_dir` replaces `{landing}` in the spec's paths. `observer` follows the load, by default with the logger
+    `rowledger`.
     `rows` are those of a spec whose source is `GivenRows`: the rows, in any form that a function of `PythonRows` may return, of
     which each goes to the partition that its values name; or the rows of each partition by its key; or a function that makes
     the rows of a partition, called in this process.
