@@ -78,21 +78,23 @@ class Refused(Message):
 
 
 class SentFile(Message):
-    """A file that belongs to a chunk: its bytes follow the message, unless `origin` says where the host gets them.
+    """A file that belongs to a chunk. Its bytes follow the message, unless the host is to get them from `origin`, or has them.
 
-    `digest` is XXH3-128 over its bytes, in hexadecimal.
+    `digest` is XXH3-128 over its bytes, in hexadecimal. The host keeps a `shared` file for the other chunks that read it.
     """
 
     name: str
     digest: str
     size: int
     origin: str = ""
+    follows: bool = True
+    shared: bool = False
 
 
 class Commit(Message):
     """Commit a chunk. Paths in its descriptor that are names of `files` mean these files.
 
-    The bytes of all files without an origin follow each other behind the message. `number` is the request's own.
+    The bytes of all files that follow it do so one after the other. `number` is the request's own.
     """
 
     number: int
@@ -108,7 +110,7 @@ class Done(Message):
 
 
 class Missing(Message):
-    """The host could not get this file from its origin, for this reason: the head sends its bytes."""
+    """The host does not have this file and could not get it from its origin, for this reason: the head sends its bytes."""
 
     kind: Literal["missing"] = "missing"
     name: str

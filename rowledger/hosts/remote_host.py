@@ -67,6 +67,8 @@ class RemoteHost:
         self._forgotten_s = limits.chunk_deadline_s
         self._spool_dir = spool_dir
         self._numbers = itertools.count()
+        self._sending_whole = asyncio.Lock()
+        self._sent_whole: set[str] = set()
         self._unseen_since: dict[
             int, float
         ] = {}  # requests without an answer, of which the host has told nothing lately
@@ -90,7 +92,12 @@ class RemoteHost:
         """Have a chunk committed there; raises HostGone, and what its pool raises."""
         answer = await self._send(job, sent_whole=False)
         if isinstance(answer, Missing):
-            answer = await self._send(job, sent_whole=True)
+            async with self._sending_whole:  # what the first chunk brings, the others find there
+                if answer.name in self._sent_whole:
+                    answer = await self._send(job, sent_whole=False)
+                if isinstance(answer, Missing):
+                    name, answer = answer.name, await self._send(job, sent_whole=True)
+                    self._sent_whole.add(name)
         match answer:
             case Done(outcome=Failed(failure=failure) as failed) if failure in _OF_A_HOST:
                 return failed.model_copy(update={"summary": f"on host {self.host.name}: {failed.summary}"})

@@ -17,7 +17,7 @@ from rowledger.chunk import ChunkJob
 from rowledger.errors import NotEnoughSpace, SourceError
 from rowledger.hosts.messages import SentFile
 from rowledger.settings import settings
-from rowledger.sources import fetch_again, file_status, is_fetchable
+from rowledger.sources import fetch_again, file_status, is_fetchable, is_fetched
 from rowledger.spec import ChunkDescriptor
 
 __all__ = ["MissingFile", "Packed", "ReceivedFiles", "pack"]
@@ -34,7 +34,7 @@ class MissingFile(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """A job whose descriptor names the files that are sent with it, these files, and the bytes of those without an origin."""
+    """A job whose descriptor names the files that are sent with it, these files, and the bytes of those that follow it."""
 
     job: ChunkJob
     files: tuple[SentFile, ...]
@@ -42,16 +42,17 @@ class Packed:
 
 
 def pack(job: ChunkJob, spool_dir: Path, *, sent_whole: bool = False) -> Packed:
-    """What has to be sent with a job; raises SourceError. With `sent_whole` fetched files are sent as well.
+    """What has to be sent with a job; raises SourceError. With `sent_whole` also the files that other chunks read too.
 
     Reads files: call it in a thread.
     """
     files: dict[str, SentFile] = {}
     content: list[bytes] = []
 
-    def send(name: str, data: bytes) -> str:
+    def send(name: str, data: bytes, *, shared: bool = False) -> str:
         if name not in files:
-            files[name] = SentFile(name=name, digest=xxhash.xxh3_128_hexdigest(data), size=len(data))
+            digest = xxhash.xxh3_128_hexdigest(data)
+            files[name] = SentFile(name=name, digest=digest, size=len(data), shared=shared)
             content.append(data)
         return name
 
@@ -69,14 +70,15 @@ def pack(job: ChunkJob, spool_dir: Path, *, sent_whole: bool = False) -> Packed:
                 text = text.model_copy(update={"offset": 0})
             else:
                 of_bytes = descriptor.file_digest.partition(" ")[0]  # what follows is not of the file's bytes
-                if is_fetchable(descriptor.origin, path) and not sent_whole:
+                if is_fetched(path) and not sent_whole:
+                    origin = descriptor.origin if is_fetchable(descriptor.origin) else ""
                     size = descriptor.file_bytes
-                    files[name] = SentFile(name=name, digest=of_bytes, size=size, origin=descriptor.origin)
+                    files[name] = SentFile(
+                        name=name, digest=of_bytes, size=size, origin=origin, follows=False, shared=True
+                    )
                 else:
-                    send(name, _read(path))
-                    if (
-                        files[name].digest != of_bytes
-                    ):  # the host looks whether it has what was sent, not what was planned
+                    send(name, _read(path), shared=is_fetched(path))
+                    if files[name].digest != of_bytes:  # the host looks whether it has what was sent
                         raise SourceError(
                             f"{path}: its content changed since it was planned; rerun to load it as it is now"
                         )
@@ -91,7 +93,7 @@ class ReceivedFiles:
 
     def __init__(self, folder: Callable[[], Path]) -> None:
         self._folder = folder  # made when the first file comes
-        self._kept: dict[str, Path] = {}  # fetched from their origin, by digest
+        self._kept: dict[str, Path] = {}  # those that several chunks read, by digest
         self._fetching: dict[str, threading.Lock] = {}  # by digest: all lanes may ask for a file at once
         self._numbers = itertools.count(1)  # threads ask for them
 
@@ -102,12 +104,15 @@ class ReceivedFiles:
         offset = 0
         try:
             for file in files:
-                if file.origin:
-                    paths[file.name] = self._fetched(file)
+                if not file.follows:
+                    paths[file.name] = self._shared(file, None)
                     continue
                 data = content[offset : offset + file.size]
                 offset += file.size
                 _require_undamaged(data, file, job)
+                if file.shared:
+                    paths[file.name] = self._shared(file, data)
+                    continue
                 paths[file.name] = copy = self._folder() / f"sent-{next(self._numbers)}"
                 passing.append(copy)
                 _write(copy, data)
@@ -130,15 +135,23 @@ class ReceivedFiles:
 
         return _with_paths(job, unpacked), passing
 
-    def _fetched(self, file: SentFile) -> Path:
+    def _shared(self, file: SentFile, data: bytes | None) -> Path:
+        """The copy of a file that several chunks read: it is kept, or made of these bytes, or fetched; raises MissingFile."""
         with self._fetching.setdefault(file.digest, threading.Lock()):
             if (kept := self._kept.get(file.digest)) is not None:
                 return kept
-            copy = self._folder() / f"fetched-{file.digest}"
-            try:
-                fetch_again(file.origin, copy, digest=file.digest, disk_free_min_bytes=settings().disk_free_min_bytes)
-            except (SourceError, OSError) as error:
-                raise MissingFile(file.name, str(error)) from None
+            copy = self._folder() / f"shared-{file.digest}"
+            if data is not None:
+                _write(copy, data)
+            elif not file.origin:
+                raise MissingFile(file.name, "it was not sent yet")
+            else:
+                try:
+                    fetch_again(
+                        file.origin, copy, digest=file.digest, disk_free_min_bytes=settings().disk_free_min_bytes
+                    )
+                except (SourceError, OSError) as error:
+                    raise MissingFile(file.name, str(error)) from None
             self._kept[file.digest] = copy
             return copy
 

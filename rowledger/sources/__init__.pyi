@@ -12,6 +12,6 @@ from .ndjson import NdjsonFiles as NdjsonFiles
 from .parquet import ParquetFiles as ParquetFiles
 from .python import GivenRows as GivenRows, PythonRows as PythonRows
 from .remote_files import fetch_again as fetch_again
-from .source_file import is_fetchable as is_fetchable
+from .source_file import is_fetchable as is_fetchable, is_fetched as is_fetched
 from .sql import SqlQuery as SqlQuery
 from .sql_reader import DatabaseSession as DatabaseSession

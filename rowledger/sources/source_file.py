@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["WEB", "WILDCARD", "SourceFile", "is_fetchable"]
+__all__ = ["WEB", "WILDCARD", "SourceFile", "is_fetchable", "is_fetched"]
 
 WEB = {"http", "https"}
 """Schemes of addresses that have no listing."""
@@ -28,10 +28,15 @@ FETCHED = "fetched-"
 """What the name of a copy in the spool folder begins with."""
 
 
-def is_fetchable(origin: str, copy: str) -> bool:
-    """Whether another machine can fetch the file of this copy by its origin alone, which is an object's full name.
+def is_fetched(path: str) -> bool:
+    """Whether a file of the spool is a copy, of which any number of chunks read a part each."""
+    return Path(path).name.startswith(FETCHED)
+
+
+def is_fetchable(origin: str) -> bool:
+    """Whether another machine can fetch a file by its origin alone, which is an object's full name.
 
     That of a web address lacks what follows its `?`.
     """
     scheme, separator, _ = origin.partition("://")
-    return bool(separator) and scheme.lower() not in WEB and Path(copy).name.startswith(FETCHED)
+    return bool(separator) and scheme.lower() not in WEB

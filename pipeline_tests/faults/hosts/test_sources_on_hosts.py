@@ -96,7 +96,8 @@ def test_an_object_that_the_host_cannot_fetch_is_sent_to_it(
 ) -> None:
     north["north"].environment["AWS_ENDPOINT_URL"] = "http://127.0.0.1:9"
     put(store, "stored/all.parquet", parquet())
-    report = begin(STORED, "all").result(_DONE_S)
+    report = begin(STORED, "all", chunk_rows_max=1, workers=2).result(_DONE_S)
     assert report.error is None
-    assert north["north"].sent_bytes == len(parquet())
+    assert report.chunks == 2
+    assert north["north"].sent_bytes == len(parquet()), "the file was not sent once"
     assert_nothing_left_over(database)

@@ -80,7 +80,7 @@ def test_nothing_of_a_chunk_that_cannot_be_unpacked_stays_behind(tmp_path: Path)
     packed = pack(_job(file), tmp_path)
     copies = tmp_path / "copies"
     copies.mkdir()
-    missing = SentFile(name="other", digest="0", size=1, origin="s3://127.0.0.1:9")
+    missing = SentFile(name="other", digest="0", size=1, follows=False, shared=True)
     with pytest.raises(MissingFile):
         ReceivedFiles(lambda: copies).unpack(packed.job, (*packed.files, missing), packed.content)
     with pytest.raises(SourceError, match="arrived damaged"):
@@ -94,3 +94,29 @@ def test_a_host_without_room_for_what_it_is_sent_says_so(tmp_path: Path) -> None
     packed = pack(_job(file), tmp_path)
     with pytest.raises(NotEnoughSpace, match=r"cannot keep what was sent \(No such file or directory\)"):
         ReceivedFiles(lambda: tmp_path / "nowhere").unpack(packed.job, packed.files, packed.content)
+
+
+@pytest.mark.parametrize("origin", ["s3://bucket/a.parquet", "https://example.org/a.parquet"])
+def test_a_file_that_several_chunks_read_is_sent_once_and_kept(tmp_path: Path, origin: str) -> None:
+    file, copies = tmp_path / "fetched-0-a.parquet", tmp_path / "copies"
+    file.write_bytes(b"rows")
+    copies.mkdir()
+    first, second = (_job(file, number, origin=origin) for number in (0, 1))
+    received = ReceivedFiles(lambda: copies)
+    whole = pack(first, tmp_path, sent_whole=True)
+    assert whole.content == b"rows"
+    job, passing = received.unpack(whole.job, whole.files, whole.content)
+    without = pack(second, tmp_path)
+    assert without.content == b""
+    another, also_passing = received.unpack(without.job, without.files, without.content)
+    assert another.chunk.descriptor.path == job.chunk.descriptor.path
+    assert Path(job.chunk.descriptor.path).read_bytes() == b"rows"
+    assert passing == also_passing == []
+
+
+def test_a_file_of_a_web_address_is_asked_for_where_the_host_does_not_have_it(tmp_path: Path) -> None:
+    file = tmp_path / "fetched-0-a.parquet"
+    file.write_bytes(b"rows")
+    packed = pack(_job(file, origin="https://example.org/a.parquet"), tmp_path)
+    with pytest.raises(MissingFile, match="it was not sent yet"):
+        ReceivedFiles(lambda: tmp_path).unpack(packed.job, packed.files, packed.content)
