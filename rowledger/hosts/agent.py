@@ -69,12 +69,15 @@ class Agent:
         if self._opening:
             return _encoded(Refused(pid=os.getpid(), reason="it is at work for a run already"))
         self._opening = True
+        silent_s = UNOPENED_S
         try:
-            work = await _Work.begun(Open.model_validate_json(message), self._abandoned)
+            order = Open.model_validate_json(message)
+            silent_s = order.silent_s
+            work = await _Work.begun(order, self._abandoned)
         except Exception as error:  # noqa: BLE001 - whatever the user's modules raise: the host cannot work then
             reason = str(error) if isinstance(error, RowledgerError) else summarize(error)
             may_pass = isinstance(error, DatabaseUnavailable) and may_retry(error)
-            self._leave_later()
+            self._leave_after(silent_s)
             return _encoded(Refused(pid=os.getpid(), reason=reason, may_pass=may_pass))
         self._work = work
         return _encoded(work.opened)
@@ -89,12 +92,15 @@ class Agent:
 
     async def close(self, message: bytes) -> bytes:
         """End all workers: Closed, with the last news."""
-        self._leave_later()
-        return _encoded(await self._at_work.close(Close.model_validate_json(message)))
+        work = self._at_work
+        try:
+            return _encoded(await work.close(Close.model_validate_json(message)))
+        finally:
+            self._leave_after(work.silent_s)
 
-    def _leave_later(self) -> None:
+    def _leave_after(self, silent_s: float) -> None:
         """Have the process end itself where the head, which ends it after this answer, is gone or cannot reach it."""
-        asyncio.get_running_loop().call_later(UNOPENED_S, self._abandoned)
+        asyncio.get_running_loop().call_later(silent_s, self._abandoned)
 
     @property
     def _at_work(self) -> "_Work":
@@ -108,7 +114,7 @@ class _Work:
 
     def __init__(self, order: Open, url: str, opened: Opened, abandoned: Callable[[], None]) -> None:
         self.opened = opened
-        self._order = order
+        self.silent_s = order.silent_s
         self._abandoned = abandoned
         self._news = news = AgentNews()
         self._ending = contextlib.AsyncExitStack()
@@ -228,7 +234,7 @@ class _Work:
         with contextlib.suppress(TimeoutError):
             while True:
                 self._heard.clear()
-                async with asyncio.timeout(self._order.silent_s):
+                async with asyncio.timeout(self.silent_s):
                     await self._heard.wait()
         with contextlib.suppress(Exception):
             await self._end(at_once=True)

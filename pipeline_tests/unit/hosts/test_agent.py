@@ -6,7 +6,9 @@ import importlib
 import pytest
 
 from rowledger.hosts.agent import Agent
-from rowledger.hosts.messages import Refused, decode_open_answer
+from rowledger.hosts.messages import Open, Refused, decode_open_answer
+from rowledger.machine import Host
+from rowledger.settings import WriterSettings
 
 
 @pytest.fixture
@@ -30,6 +32,32 @@ def test_an_agent_that_has_refused_leaves_although_its_head_does_not_come_back()
         left = asyncio.Event()
         agent = Agent(abandoned=left.set)
         assert isinstance(decode_open_answer(await agent.open(b"{}")), Refused)
+        async with asyncio.timeout(10):
+            await left.wait()
+
+    asyncio.run(scenario())
+
+
+def test_an_agent_that_has_refused_waits_for_its_head_no_longer_than_a_head_may_be_silent() -> None:
+    async def scenario() -> None:
+        left = asyncio.Event()
+        agent = Agent(abandoned=left.set)
+        order = Open(
+            holder="0" * 32,
+            run_id=None,
+            host=Host("north", 1),
+            spec="{}",
+            path=(),
+            settings=WriterSettings(),
+            url_variable="ROWLEDGER_DATABASE_URL",
+            workers_max=1,
+            silent_s=0.0,
+            versions={"rowledger": "another"},
+            contract="",
+        )
+        answer = decode_open_answer(await agent.open(order.model_dump_json().encode()))
+        assert isinstance(answer, Refused)
+        assert "it runs other code than the head" in answer.reason
         async with asyncio.timeout(10):
             await left.wait()
 
