@@ -27,7 +27,7 @@ from pipeline_tests.support.waiting import worker_pids
 from rowledger.hosts import AgentHandle, HostGone, Method, Place
 from rowledger.settings import child_environment
 
-__all__ = ["HOSTS_FILE", "LinkedEngine", "LinkedHost", "LinkedHosts"]
+__all__ = ["HOSTS_FILE", "LinkedEngine", "LinkedHost", "LinkedHosts", "RunHosts"]
 
 T = TypeVar("T")
 HOSTS_FILE = "TEST_HOSTS_FILE"
@@ -42,7 +42,7 @@ _READ_BYTES = 64 * 2**10
 class _Agent:
     """An agent, and the head's process that has it."""
 
-    process: "subprocess.Popen[bytes]"
+    process: "subprocess.Popen[Any]"
     head_pid: int
 
     @property
@@ -121,6 +121,14 @@ class LinkedHosts:
         self._thread.join(_ANSWER_S)
         self._loop.close()
         self._ending.close()
+
+    def run_options(self) -> dict[str, Any]:
+        """What `run_process.start` has to know for a run whose chunks are to be committed here."""
+        return {"hosts_file": self.file, "engine": "ray"}
+
+    def add_new(self) -> LinkedHost:
+        """A host that there was not before."""
+        return self.add(f"added{next(self._numbers)}")
 
     # ---- what befalls hosts ----------------------------------------------------------------------------------------------
 
@@ -249,6 +257,21 @@ class LinkedHosts:
         beside = self.file.with_suffix(".new")
         beside.write_text(json.dumps([[host.identifier, host.name, host.port] for host in self.up.values()]))
         beside.replace(self.file)
+
+
+class RunHosts(LinkedHosts):
+    """Hosts on which whole runs are. What is done to a host is done to the runs on it, and to all below them."""
+
+    def place(self) -> LinkedHost:
+        """The host for the next run: that with the fewest."""
+        return min(self.up.values(), key=lambda host: len(host.agent_pids())) if self.up else self.add("another")
+
+    def run_options(self) -> dict[str, Any]:
+        return {}
+
+    def began(self, host: LinkedHost, run: "subprocess.Popen[Any]") -> None:
+        """A run was started on this host."""
+        host.agents.append(_Agent(run, head_pid=0))
 
 
 async def _relay(host: LinkedHost, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

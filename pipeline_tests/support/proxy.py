@@ -134,15 +134,16 @@ class _Connection:
 class Proxy:
     """A context manager: `url` leads to the same database as the server's own, through here."""
 
-    def __init__(self, server_url: str) -> None:
+    def __init__(self, server_url: str, address: str = _HOST) -> None:
         parts = urlsplit(server_url)
         assert parts.hostname, "the tests' server is reached by TCP"
         self._server = (parts.hostname, parts.port or 5432)
         # This one never listens: it keeps the port ours while connections are refused.
-        self._port_holder = _socket_on(0)
+        self._address = address
+        self._port_holder = _socket_on(address, 0)
         self._port = self._port_holder.getsockname()[1]
         userinfo = parts.netloc.rpartition("@")[0]
-        self.url = urlunsplit(parts._replace(netloc=f"{userinfo}@{_HOST}:{self._port}"))
+        self.url = urlunsplit(parts._replace(netloc=f"{userinfo}@{address}:{self._port}"))
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="proxy")
         self._listener: asyncio.Server | None = None
@@ -222,7 +223,7 @@ class Proxy:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(_ANSWER_S)
 
     async def _listen(self) -> None:
-        listening = _socket_on(self._port)
+        listening = _socket_on(self._address, self._port)
         # Of a fixed size, so that back-pressure is felt early.
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _WINDOW_BYTES)
         self._listener = await asyncio.start_server(self._accept, sock=listening, limit=_SLICE_BYTES)
@@ -436,9 +437,9 @@ def _reset(writer: asyncio.StreamWriter) -> None:
     writer.transport.abort()
 
 
-def _socket_on(port: int) -> socket.socket:
+def _socket_on(address: str, port: int) -> socket.socket:
     # asyncio switches Nagle's algorithm off only where the protocol is named.
     bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    bound.bind((_HOST, port))
+    bound.bind((address, port))
     return bound

@@ -45,16 +45,20 @@ def start(
     prefix: Sequence[str] = (),
     host: Host | None = None,
     hosts_file: Path | None = None,
+    home: Path | None = None,
     cwd: Path | None = None,
     **writer: object,
 ) -> subprocess.Popen[str]:
     """Start the process, by way of the prefix's program, on a host if one is given; its output can be read from `stdout`.
 
-    A host has a ROWLEDGER_HOME of its own. With a file of hosts (`LinkedHosts.file`) these stand in for those of Ray.
+    A host has a ROWLEDGER_HOME of its own, and so has a run that is given one. With a file of hosts (`LinkedHosts.file`) these
+    stand in for those of Ray.
     """
     arguments = [spec.as_json(), str(landing), ",".join(keys), json.dumps({**FAST, **writer})]
     start_process = subprocess.Popen if host is None else host.run
     own = {} if host is None else {"ROWLEDGER_HOME": str(landing.parent / f"home-of-{host.name}")}
+    if home is not None:
+        own["ROWLEDGER_HOME"] = str(home)
     if hosts_file is not None:
         own[HOSTS_FILE] = str(hosts_file)
     return start_process(

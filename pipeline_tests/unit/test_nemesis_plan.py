@@ -2,12 +2,14 @@
 
 import pytest
 
-from pipeline_tests.faults.nemesis.faults import HOST_WEIGHTS, LASTING_FAULTS, PROXY_FAULTS, Fault
+from pipeline_tests.faults.nemesis.faults import HOST_WEIGHTS, LASTING_FAULTS, PROXY_FAULTS, RUN_HOST_WEIGHTS, Fault
 from pipeline_tests.faults.nemesis.plan import TABLES, Manner, PartitionPlan, RoundPlan, Sign, plan_round
+from pipeline_tests.faults.nemesis.process import Death, read_death
 from pipeline_tests.faults.nemesis.sources import COLUMN_TYPES, SPECS, make_version
 from pipeline_tests.support.loading import FAST
 from rowledger.contract.check import Contract
 from rowledger.failpoints import _parse
+from rowledger.machine import Host
 from rowledger.settings import WriterSettings
 
 _PLANS = [plan_round(seed) for seed in range(400)]
@@ -51,6 +53,23 @@ def test_failpoints_are_rules_that_hold_once_and_forge_no_green_run() -> None:
             assert ("attempt", "1") in rule.conditions
         else:
             assert rule.action not in {"exit0", "sleep", "sigstop"}
+
+
+def test_strikes_at_machines_with_whole_runs_need_no_head_elsewhere() -> None:
+    plans = [plan_round(seed, hosts_max=2, whole_runs=True) for seed in range(100)]
+    strikes = {strike.fault for _, strike in _strikes(plans)}
+    assert strikes & set(HOST_WEIGHTS) == set(RUN_HOST_WEIGHTS)
+    runs = [run for plan in plans for phase in plan.phases for run in phase.runs]
+    assert {bool(run.keys) for run in runs} == {False, True}
+    assert all(not phase.runs[0].keys for plan in plans for phase in plan.phases), "the first loads all partitions"
+
+
+@pytest.mark.parametrize("host", [Host.this(), Host("north", 3)])
+def test_the_death_of_a_worker_is_read_from_the_line_that_tells_it(host: Host) -> None:
+    told = f"host north: worker {host.told(4711)} died (partition 2024-03-01, chunk 7, attempt 2): signal: ended by SIGKILL"
+    assert read_death(1.0, told) == Death(4711, 1.0, "2024-03-01", 7, 2)
+    assert read_death(1.0, f"worker {host.told(4711)} died (idle): signal") == Death(4711, 1.0, None, None, None)
+    assert read_death(1.0, f"worker {host.told(4711)} is replaced") is None
 
 
 def test_runs_have_settings_that_a_load_takes() -> None:

@@ -3,6 +3,7 @@
     python -m pipeline_tests.faults.nemesis --seconds 600 --seed 7
     python -m pipeline_tests.faults.nemesis --round-seed 123456789
     python -m pipeline_tests.faults.nemesis --seconds 600 --seed 7 --hosts 3
+    python -m pipeline_tests.faults.nemesis --seconds 600 --seed 7 --hosts 2 --engine local
 
 It has a server of its own in a temporary folder. Each round loads one of the tests' tables in processes of their own, one
 version of its source after the other, while faults strike (`plan.py` has them all); it reruns without faults, and then holds
@@ -37,7 +38,8 @@ from types import FrameType
 from pipeline_tests.faults.nemesis.faults import HARMLESS_FAULTS
 from pipeline_tests.faults.nemesis.plan import plan_round
 from pipeline_tests.faults.nemesis.process import MARK
-from pipeline_tests.faults.nemesis.round import Round, Tally
+from pipeline_tests.faults.nemesis.round import DATABASE_OF_CLUSTER, Round, Tally, database_url
+from pipeline_tests.support.ray_fleet import RayFleet
 from rowledger.embedded.server import EmbeddedServer
 
 _SEEDS = 10**9
@@ -52,11 +54,13 @@ def main() -> int:
     total = Tally()
     failed = 0
     try:
-        with _surroundings() as (server, folder, mark):
+        with _surroundings() as (server, folder, mark), _cluster(options, server, folder) as fleet:
             for number, seed in enumerate(_round_seeds(options), start=1):
-                if not _play(
-                    number, seed, server, folder, mark, total, hosts_max=options.hosts, verbose=options.verbose
-                ):
+                plan = plan_round(
+                    seed, options.hosts, whole_runs=options.engine == "local", rivals=options.engine != "ray"
+                )
+                round_ = Round(plan, server, folder, mark, fleet)
+                if not _play(number, round_, total, verbose=options.verbose):
                     failed += 1
                     if not options.keep_going:
                         break
@@ -80,20 +84,10 @@ def _round_seeds(options: argparse.Namespace) -> Iterator[int]:
         yield seeds.randrange(_SEEDS)
 
 
-def _play(
-    number: int,
-    seed: int,
-    server: EmbeddedServer,
-    folder: Path,
-    mark: str,
-    total: Tally,
-    *,
-    hosts_max: int,
-    verbose: bool,
-) -> bool:
+def _play(number: int, round_: Round, total: Tally, *, verbose: bool) -> bool:
     """One round, with a line about it, or with all there is to say when it found something."""
     started = time.monotonic()
-    round_ = Round(plan_round(seed, hosts_max), server, folder, mark)
+    plan = round_.plan
     try:
         round_.conduct()
     except Exception:  # noqa: BLE001 - a nemesis that stumbles has not shown that all is well
@@ -102,9 +96,8 @@ def _play(
         round_.end_runs()
     tally = round_.tally
     total.add(tally)
-    plan = round_.plan
     print(
-        f"round {number}, seed {seed}: {plan.table} {plan.manner}, {len(plan.phases[0].partitions)} partitions, "
+        f"round {number}, seed {plan.seed}: {plan.table} {plan.manner}, {len(plan.phases[0].partitions)} partitions, "
         f"{f'{plan.hosts} hosts, ' if plan.hosts else ''}{tally.runs} runs, {tally.fired.total()} strikes, "
         f"{tally.kills} kills, {tally.rows} rows, {tally.committed + tally.aborted} in doubt, {tally.reads} reads, "
         f"{time.monotonic() - started:.1f} s; {', '.join(f'{count} {name}' for name, count in tally.exits.items())}"
@@ -177,6 +170,17 @@ def _surroundings() -> Iterator[tuple[EmbeddedServer, Path, str]]:
         shutil.rmtree(folder)
 
 
+@contextlib.contextmanager
+def _cluster(options: argparse.Namespace, server: EmbeddedServer, folder: Path) -> Iterator[RayFleet | None]:
+    """The Ray cluster of all rounds, if one is wanted."""
+    if options.engine != "ray":
+        yield None
+        return
+    names = [f"host{number}" for number in range(1, options.hosts + 1)]
+    with RayFleet(folder, database_url(server, DATABASE_OF_CLUSTER), names) as fleet:
+        yield fleet
+
+
 def _interrupted(_number: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
@@ -188,9 +192,18 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--round-seed", type=int, help="repeat this one round")
     parser.add_argument("--times", type=int, default=1, help="how often to repeat it")
     parser.add_argument("--hosts", type=int, default=0, help="have chunks committed by 2 to so many hosts")
+    parser.add_argument(
+        "--engine",
+        choices=("process", "ray", "local"),
+        default="process",
+        help="what the hosts are: processes (as is done without this), nodes of a Ray cluster in network namespaces, "
+        "or machines on which whole runs are, several at once",
+    )
     parser.add_argument("--verbose", action="store_true", help="tell of each round what was planned and done")
     parser.add_argument("--keep-going", action="store_true", help="go on after a round that found something")
     options = parser.parse_args()
+    if options.engine != "process" and not options.hosts:
+        parser.error(f"--engine {options.engine} needs --hosts")
     if options.seed is None:
         options.seed = random.SystemRandom().randrange(_SEEDS)
     return options

@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 
-__all__ = ["HARMLESS_FAULTS", "HOST_WEIGHTS", "LASTING_FAULTS", "PROXY_FAULTS", "WEIGHTS", "Fault"]
+__all__ = ["HARMLESS_FAULTS", "HOST_WEIGHTS", "LASTING_FAULTS", "PROXY_FAULTS", "RUN_HOST_WEIGHTS", "WEIGHTS", "Fault"]
 
 
 class Fault(StrEnum):
@@ -105,3 +105,15 @@ HOST_WEIGHTS = {
     Fault.TAKE_HOST_AWAY: 2,
     Fault.ADD_HOST: 3,
 }
+RUN_HOST_WEIGHTS = {
+    fault: HOST_WEIGHTS[fault]
+    for fault in (
+        Fault.KILL_HOST,
+        Fault.FREEZE_HOST,
+        Fault.CUT_HOST_FROM_DATABASE,
+        Fault.SLOW_HOST,
+        Fault.TAKE_HOST_AWAY,
+        Fault.ADD_HOST,
+    )
+}
+"""Where whole runs are on hosts, which have no head elsewhere."""

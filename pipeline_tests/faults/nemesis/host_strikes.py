@@ -1,14 +1,15 @@
 """What is done to hosts. Each strike says what it has hit, and how it is undone; none where there was nothing to hit."""
 
+import functools
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from pipeline_tests.faults.nemesis.faults import Fault
 from pipeline_tests.faults.nemesis.plan import Strike
-from pipeline_tests.support.linked_hosts import LinkedHost, LinkedHosts
+from pipeline_tests.support.hosts_of_runs import HostOfRuns, HostsOfRuns
 
 __all__ = ["Hit", "HostStrikes"]
 
@@ -24,14 +25,15 @@ class Hit:
     victim: object
     undo: Callable[[], object] | None = None
     undone: str = ""
+    killed: Sequence[int] = ()
+    """Pids."""
 
 
 class HostStrikes:
     """Strikes at the hosts of a round."""
 
-    def __init__(self, hosts: LinkedHosts) -> None:
+    def __init__(self, hosts: HostsOfRuns) -> None:
         self._hosts = hosts
-        self._added = 0
         self.hit_at: dict[str, list[float]] = {}
         """When something began or ended to befall a host, by its name and by the wall clock."""
 
@@ -50,17 +52,18 @@ class HostStrikes:
         """Whether anything befell the host between these times, or lasts since before."""
         return any(begin <= at <= end for at in self.hit_at.get(name, []))
 
-    def _strike_at(self, host: LinkedHost, strike: Strike) -> Hit | None:  # noqa: C901, PLR0911 - one branch a fault
+    def _strike_at(self, host: HostOfRuns, strike: Strike) -> Hit | None:  # noqa: C901, PLR0911 - one branch a fault
         other_way = bool(strike.pick // 7 % 2)  # a power cut says nothing, a killed process does
         match strike.fault:
             case Fault.KILL_HOST:
-                if not self._hosts.kill(host, silently=other_way):
+                if not (killed := self._hosts.kill(host, silently=other_way)):
                     return None
-                return Hit(_told(host, other_way), lambda: self._come_back(host.name), f"host {host.name} comes back")
+                come_back = functools.partial(self._come_back, host.name)
+                return Hit(_told(host, other_way), come_back, f"host {host.name} comes back", killed)
             case Fault.TAKE_HOST_AWAY:
-                if len(self._hosts.up) == 1 or not self._hosts.kill(host, silently=other_way):
+                if len(self._hosts.up) == 1 or not (killed := self._hosts.kill(host, silently=other_way)):
                     return None
-                return Hit(_told(host, other_way))
+                return Hit(_told(host, other_way), killed=killed)
             case Fault.KILL_AGENT:
                 pids = host.agent_pids()
                 pid = pids[strike.pick % len(pids)]
@@ -85,14 +88,14 @@ class HostStrikes:
     def _add(self) -> Hit | None:
         if len(self._hosts.up) >= _HOSTS_MAX:
             return None
-        self._added += 1
-        return Hit(self._hosts.add(f"added{self._added}").name)
+        added = self._hosts.add_new()
+        return Hit(added.name) if added else None
 
     def _come_back(self, name: str) -> None:
         if name not in self._hosts.up:
             self._hosts.add(name)
 
-    def _thaw(self, host: LinkedHost, frozen: list[int]) -> None:
+    def _thaw(self, host: HostOfRuns, frozen: list[int]) -> None:
         self._note(host)
         for pid in frozen:
             try:
@@ -100,11 +103,11 @@ class HostStrikes:
             except ProcessLookupError:
                 continue
 
-    def _heal(self, host: LinkedHost) -> None:
+    def _heal(self, host: HostOfRuns) -> None:
         self._note(host)
         self._hosts.heal(host)
 
-    def _cut_from_database(self, host: LinkedHost, *, silently: bool) -> Hit:
+    def _cut_from_database(self, host: HostOfRuns, *, silently: bool) -> Hit:
         proxy = host.proxy
         if silently:
             cut = proxy.silence()
@@ -119,13 +122,13 @@ class HostStrikes:
             f"host {host.name} can reach the database again",
         )
 
-    def _hasten(self, host: LinkedHost) -> None:
+    def _hasten(self, host: HostOfRuns) -> None:
         host.delay_s = 0.0
         host.proxy.throttle(lambda _session: None)
 
-    def _note(self, host: LinkedHost) -> None:
+    def _note(self, host: HostOfRuns) -> None:
         self.hit_at.setdefault(host.name, []).append(time.time())
 
 
-def _told(host: LinkedHost, silently: bool) -> str:  # noqa: FBT001 - a phrase
+def _told(host: HostOfRuns, silently: bool) -> str:  # noqa: FBT001 - a phrase
     return f"host {host.name}{', without a word' if silently else ''}"

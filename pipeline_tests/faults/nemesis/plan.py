@@ -10,7 +10,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from pipeline_tests.faults.nemesis.faults import HOST_WEIGHTS, LASTING_FAULTS, PROXY_FAULTS, WEIGHTS, Fault
+from pipeline_tests.faults.nemesis.faults import (
+    HOST_WEIGHTS,
+    LASTING_FAULTS,
+    PROXY_FAULTS,
+    RUN_HOST_WEIGHTS,
+    WEIGHTS,
+    Fault,
+)
 from rowledger.failpoints import Place
 
 __all__ = [
@@ -35,7 +42,6 @@ _BAD_ROWS_MAX = 60  # of a partition; well within the budget of the tests' table
 _CHUNKS_MIN, _CHUNKS_MAX = 6, 90  # of a partition
 _HOST_SILENCES_S = (2.0, 5.0)
 _HOST_STRIKES_MAX = 28
-_HOST_WEIGHTS_OF_ALL = {**WEIGHTS, **HOST_WEIGHTS}
 _STALL_TIMEOUTS_S = (6.0, 10.0)  # a worker may take seconds to come up on a busy machine
 
 
@@ -103,6 +109,8 @@ class RunPlan:
     failpoints: str = ""
     starts_at: Moment | None = None
     host_silent_s: float = 10.0
+    keys: tuple[str, ...] = ()
+    """The partitions that it loads; empty: all of the phase."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +138,8 @@ class RoundPlan:
     phases: tuple[PhasePlan, ...] = field(repr=False)
     hosts: int = 0
     """Hosts that there are at first, which commit the chunks; 0: the runs' own machine does."""
+    whole_runs: bool = False
+    """Whether whole runs are on the hosts, and not the chunks of runs elsewhere."""
 
     def describe(self) -> str:
         lines = [repr(self)]
@@ -139,8 +149,11 @@ class RoundPlan:
         return "\n".join(lines)
 
 
-def plan_round(seed: int, hosts_max: int = 0) -> RoundPlan:
-    """The round of this seed, on 2 to so many hosts if any are wanted."""
+def plan_round(seed: int, hosts_max: int = 0, *, whole_runs: bool = False, rivals: bool = True) -> RoundPlan:
+    """The round of this seed, on 2 to so many hosts if any are wanted: the chunks of its runs, or whole runs.
+
+    Without rivals there is one run at a time.
+    """
     chance = random.Random(seed)
     table = chance.choice(TABLES)
     manner = chance.choices(list(_MANNERS), list(_MANNERS.values()))[0]
@@ -152,9 +165,13 @@ def plan_round(seed: int, hosts_max: int = 0) -> RoundPlan:
     versions = chance.choice((1, 1, 2, 3)) if manner in {Manner.REPLACED, Manner.SPOOLED} else 1
     phases = [_phase(chance, table, keys, through_proxy=through_proxy) for _ in range(versions)]
     hosts = chance.randint(min(2, hosts_max), hosts_max) if hosts_max else 0
-    if hosts:
+    if whole_runs:
+        phases = [_on_several_machines(chance, phase, keys) for phase in phases]
+    elif hosts:
         phases = [_on_hosts(chance, phase, len(keys)) for phase in phases]
-    return RoundPlan(seed, table, manner, through_proxy, tuple(phases), hosts)
+    if not rivals:
+        phases = [dataclasses.replace(phase, runs=phase.runs[:1]) for phase in phases]
+    return RoundPlan(seed, table, manner, through_proxy, tuple(phases), hosts, whole_runs)
 
 
 def _phase(chance: random.Random, table: str, keys: tuple[str, ...], *, through_proxy: bool) -> PhasePlan:
@@ -179,11 +196,26 @@ def _on_hosts(chance: random.Random, phase: PhasePlan, partitions: int) -> Phase
         dataclasses.replace(run, workers=chance.randint(1, 2), host_silent_s=chance.choice(_HOST_SILENCES_S))
         for run in phase.runs
     )
-    chunks = sum(-(-partition.rows // phase.runs[0].chunk_rows_max) for partition in phase.partitions)
-    strikes = tuple(
-        _strike(chance, partitions, chunks, _HOST_WEIGHTS_OF_ALL) for _ in range(chance.randint(8, _HOST_STRIKES_MAX))
-    )
+    strikes = _strikes(chance, phase, partitions, {**WEIGHTS, **HOST_WEIGHTS})
     return dataclasses.replace(phase, runs=runs, strikes=strikes)
+
+
+def _on_several_machines(chance: random.Random, phase: PhasePlan, keys: tuple[str, ...]) -> PhasePlan:
+    """The phase with more runs at once, for the same partitions and for others, and with strikes at their machines."""
+    runs = list(phase.runs)
+    for _ in range(chance.randint(1, 2)):
+        own = tuple(chance.sample(keys, chance.randint(1, len(keys))))
+        run = dataclasses.replace(_run(chance, runs[0].chunk_rows_max), keys=own)
+        runs.append(dataclasses.replace(run, workers=chance.randint(1, 2)))
+    strikes = _strikes(chance, phase, len(keys), {**WEIGHTS, **RUN_HOST_WEIGHTS})
+    return dataclasses.replace(phase, runs=tuple(runs), strikes=strikes)
+
+
+def _strikes(
+    chance: random.Random, phase: PhasePlan, partitions: int, weights: Mapping[Fault, int]
+) -> tuple[Strike, ...]:
+    chunks = sum(-(-partition.rows // phase.runs[0].chunk_rows_max) for partition in phase.partitions)
+    return tuple(_strike(chance, partitions, chunks, weights) for _ in range(chance.randint(8, _HOST_STRIKES_MAX)))
 
 
 def _partition(chance: random.Random, table: str, key: str, rows_max: int) -> PartitionPlan:

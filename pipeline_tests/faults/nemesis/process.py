@@ -13,16 +13,16 @@ import psutil
 
 from pipeline_tests.faults.nemesis.plan import RunPlan
 from pipeline_tests.support import run_process
-from pipeline_tests.support.linked_hosts import LinkedHosts
+from pipeline_tests.support.hosts_of_runs import HostsOfRuns
 from pipeline_tests.support.waiting import worker_pids
 from rowledger.spec.table import TableSpec
 
-__all__ = ["MARK", "Death", "Run", "marked_processes"]
+__all__ = ["MARK", "Death", "Run", "marked_processes", "read_death"]
 
 MARK = "NEMESIS_MARK"
 """Variable in the environment of every process that a nemesis has started, by which it finds them all again."""
 
-_DIED = re.compile(r"worker (\d+) died \(([^)]*)\)")
+_DIED = re.compile(r"worker (\d+)(?: on \S+)? died \(([^)]*)\)")
 _CHUNK = re.compile(r"partition (\S+), chunk (\d+), attempt (\d+)")
 # Deadlines well within those of the nemesis; attempts and deaths without a bound that matters: it kills more than chance would.
 _SETTINGS = {
@@ -48,6 +48,15 @@ class Death:
     attempt: int | None
 
 
+def read_death(at: float, line: str) -> Death | None:
+    """The death that a line of a log tells, if it tells one."""
+    if not (match := _DIED.search(line)):
+        return None
+    chunk = _CHUNK.search(match[2])
+    key, number, attempt = chunk.groups() if chunk else (None, None, None)
+    return Death(int(match[1]), at, key, int(number) if number else None, int(attempt) if attempt else None)
+
+
 class Run:
     """A load as a process of its own, whose chunks are committed by hosts if there are any."""
 
@@ -59,9 +68,12 @@ class Run:
         landing: Path,
         keys: Sequence[str],
         plan: RunPlan,
-        hosts: LinkedHosts | None = None,
+        hosts: HostsOfRuns | None = None,
+        home: Path | None = None,
     ) -> None:
         self.name = name
+        self.is_for_all = len(keys) == len(plan.keys or keys)
+        """Whether it loads all partitions."""
         self._hosts = hosts
         self.started_at = time.monotonic()
         self.ended_at: float | None = None
@@ -74,7 +86,7 @@ class Run:
             url,
             spec,
             landing,
-            list(keys),
+            list(plan.keys or keys),
             failpoints=plan.failpoints,
             workers=plan.workers,
             partitions_in_flight=plan.partitions_in_flight,
@@ -83,8 +95,8 @@ class Run:
             stall_timeout_s=plan.stall_timeout_s,
             lease_s=plan.lease_s,
             busy_wait_s=plan.busy_wait_s,
-            hosts_file=hosts.file if hosts else None,
-            **(_SETTINGS | ({"engine": "ray", "host_silent_s": plan.host_silent_s} if hosts else {})),
+            home=home,
+            **(_SETTINGS | (hosts.run_options() | {"host_silent_s": plan.host_silent_s} if hosts else {})),
         )
         self._reading = threading.Thread(target=self._read, name=f"log of {name}")
         self._reading.start()
@@ -111,15 +123,7 @@ class Run:
         return [*((None, pid) for pid in self.workers()), *((host.name, pid) for host, pid in on_hosts)]
 
     def deaths(self) -> list[Death]:
-        found = []
-        for at, line in list(self.lines):
-            if match := _DIED.search(line):
-                chunk = _CHUNK.search(match[2])
-                key, number, attempt = chunk.groups() if chunk else (None, None, None)
-                found.append(
-                    Death(int(match[1]), at, key, int(number) if number else None, int(attempt) if attempt else None)
-                )
-        return found
+        return [death for at, line in list(self.lines) if (death := read_death(at, line))]
 
     def signal(self, number: int, *, group: bool) -> bool:
         """Send the supervisor, or the whole group, a signal; False when it has ended."""
@@ -156,7 +160,7 @@ class Run:
 
 
 def marked_processes(mark: str) -> list[psutil.Process]:
-    """All living processes with this mark, whoever their parent is now; without our own."""
+    """All living processes with this mark, whoever their parent is now; without our own, and without those of Ray's nodes."""
     found = []
     for process in psutil.process_iter():
         try:
@@ -164,8 +168,17 @@ def marked_processes(mark: str) -> list[psutil.Process]:
                 process.pid != os.getpid()
                 and process.status() != psutil.STATUS_ZOMBIE
                 and process.environ().get(MARK) == mark
+                and not _is_of_a_node(process)
             ):
                 found.append(process)
         except (psutil.Error, OSError):
             continue
     return found
+
+
+def _is_of_a_node(process: psutil.Process) -> bool:
+    """Whether the process belongs to a Ray node or to a host, which stay from round to round; agents do not."""
+    line = " ".join(process.cmdline())
+    return not any(word in line for word in ("_AgentActor", "rowledger.workers", "pipeline_tests")) and (
+        "ray" in line or "keeper.py" in line
+    )

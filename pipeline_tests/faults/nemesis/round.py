@@ -23,12 +23,16 @@ from pipeline_tests.faults.nemesis.strikes import CommitInDoubt, CommitKind, Kil
 from pipeline_tests.faults.nemesis.verdict import Balance, judge_leftovers, judge_rows, judge_spool
 from pipeline_tests.faults.nemesis.witness import Ledger, Reader, State, expected_state
 from pipeline_tests.support import run_process
-from pipeline_tests.support.linked_hosts import LinkedHosts
+from pipeline_tests.support.linked_hosts import LinkedHosts, RunHosts
 from pipeline_tests.support.proxy import Proxy
+from pipeline_tests.support.ray_fleet import RayFleet
 from pipeline_tests.support.sour_tables import SOUR_TABLES
 from rowledger.embedded.server import EmbeddedServer
 
-__all__ = ["Round", "Tally"]
+__all__ = ["DATABASE_OF_CLUSTER", "Round", "Tally", "database_url"]
+
+DATABASE_OF_CLUSTER = "nemesis"
+"""The nodes of a cluster are started once, with the URL of this database."""
 
 _POLL_S = 0.02
 _RUN_BOUND_S = 120.0  # from the last fault, or the last end of one; all settings of the runs end well before
@@ -78,7 +82,9 @@ class Tally:
 class Round:
     """One round; `conduct` once. What is known of it stays readable when it is cut short."""
 
-    def __init__(self, plan: RoundPlan, server: EmbeddedServer, folder: Path, mark: str) -> None:
+    def __init__(
+        self, plan: RoundPlan, server: EmbeddedServer, folder: Path, mark: str, fleet: RayFleet | None = None
+    ) -> None:
         self.plan = plan
         self.tally = Tally()
         self.runs: list[Run] = []
@@ -90,23 +96,30 @@ class Round:
         self._keys = [partition.key for partition in plan.phases[0].partitions]
         self._started = time.monotonic()
         self._doubts: list[CommitInDoubt] = []
-        self._hosts: LinkedHosts | None = None
+        self._fleet = fleet
+        self._hosts: LinkedHosts | RayFleet | None = None
         self._whole_states: dict[str, list[State]] = {key: [] for key in self._keys}
 
     def conduct(self) -> Tally:
         """Do it all; findings stand in the tally."""
         with (
-            _database(self._server, self.plan.table) as url,
+            _database(self._server, self.plan.table, DATABASE_OF_CLUSTER if self._fleet else "") as url,
             tempfile.TemporaryDirectory(dir=self._folder, prefix="landing-") as landing,
             contextlib.ExitStack() as stack,
         ):
             stack.callback(self.end_runs)
             ledger = Ledger(url)
             stack.callback(ledger.close)
-            proxy = stack.enter_context(Proxy(url)) if self.plan.through_proxy else None
-            if self.plan.hosts:
+            has_own_proxy = self.plan.through_proxy and not self.plan.whole_runs
+            address = self._fleet.outside_address if self._fleet else "127.0.0.1"
+            proxy = stack.enter_context(Proxy(url, address)) if has_own_proxy else None
+            if self._fleet:
+                self._hosts = self._fleet
+                self._fleet.ready(self.plan.hosts)
+            elif self.plan.hosts:
                 names = [f"host{number}" for number in range(1, self.plan.hosts + 1)]
-                self._hosts = stack.enter_context(LinkedHosts(Path(landing), url, names))
+                kind = RunHosts if self.plan.whole_runs else LinkedHosts
+                self._hosts = stack.enter_context(kind(Path(landing), url, names))
             reader = Reader(url, self._spec, self._keys)
             versions: list[SourceVersion] = []
             with reader.reading():
@@ -164,7 +177,7 @@ class Round:
                 if not living and waiting:  # a rival whose moment has not come goes after the others
                     waiting[0] = dataclasses.replace(waiting[0], starts_at=None)
                 elif not living:
-                    is_green = any(run.exit_code == 0 for run in striker.runs)
+                    is_green = any(run.exit_code == 0 and run.is_for_all for run in striker.runs)
                     if is_green or not striker.has_more or resumptions == _RESUMPTIONS_MAX:
                         break
                     # What ended red is started again, as its operator would, into the faults that are left.
@@ -182,16 +195,23 @@ class Round:
         self.tally.fired += striker.fired
         self._wait_until_gone(url)
         self._judge_exits(striker, phase)
-        if not self.tally.findings and any(run.exit_code == 0 for run in striker.runs):
+        if not self.tally.findings and any(run.exit_code == 0 and run.is_for_all for run in striker.runs):
             self._judge_rows(url, versions, "a run was green, but")
         self._judge_deaths(striker, ledger)
         self._measure(striker, ledger)
 
     def _start(self, url: str, landing: Path, plan: RunPlan) -> Run:
-        run = Run(f"run {len(self.runs) + 1}", url, self._spec, landing, self._keys, plan, self._hosts)
+        name = f"run {len(self.runs) + 1}"
+        if isinstance(self._hosts, RunHosts):
+            host = self._hosts.place()
+            run = Run(name, host.proxy.url, self._spec, landing, self._keys, plan, home=host.home)
+            self._hosts.began(host, run.process)
+            self._say(f"{run.name} starts on {host.name}, process {run.pid}")
+        else:
+            run = Run(name, url, self._spec, landing, self._keys, plan, self._hosts)
+            self._say(f"{run.name} starts, process {run.pid}")
         self.runs.append(run)
         self.tally.runs += 1
-        self._say(f"{run.name} starts, process {run.pid}")
         return run
 
     def _is_over_a_bound(self, living: list[Run], striker: Striker | None) -> bool:
@@ -300,7 +320,13 @@ class Round:
                 self._find(f"worker {kill.pid} was killed {late_s:.1f} s before {run.name} ended, which never noticed")
 
     def _could_not_tell(self, kill: Kill, striker: Striker) -> bool:
-        """Whether the host of a worker was hit or lost about the time when it was to tell of the death."""
+        """Whether nobody was there to notice a worker's death, or to tell of it in time.
+
+        Where chunks are on hosts, the head's own worker may have had nothing to plan: a process that was started early, and
+        that no pool has. On a host that was hit or lost about that time, the agent may not have come to tell.
+        """
+        if kill.host is None and self.plan.hosts and not striker.had_session(kill.pid):
+            return True
         if kill.host is None or striker.host_strikes is None:
             return False
         if striker.host_strikes.was_hit(kill.host, kill.at - _LASTING_S, kill.at + _TOO_LATE_S):
@@ -384,10 +410,15 @@ def _errors_of(run: Run) -> list[str]:
     return [*names, *({of_the_run} - {None, "KeyboardInterrupt"})]
 
 
+def database_url(server: EmbeddedServer, name: str) -> str:
+    """The URL of a database of the server."""
+    return urlunsplit(urlsplit(server.url())._replace(path=f"/{name}"))
+
+
 @contextlib.contextmanager
-def _database(server: EmbeddedServer, table: str) -> Iterator[str]:
-    name = f"nemesis_{uuid.uuid4().hex[:12]}"
-    url = urlunsplit(urlsplit(server.url())._replace(path=f"/{name}"))
+def _database(server: EmbeddedServer, table: str, name: str) -> Iterator[str]:
+    name = name or f"nemesis_{uuid.uuid4().hex[:12]}"
+    url = database_url(server, name)
     _execute(server.url(), f"create database {name} template template0 encoding 'UTF8'")
     try:
         if table in SOUR_TABLES:  # whose own rule refuses some of the rows

@@ -4,6 +4,7 @@ import collections
 import contextlib
 import functools
 import os
+import re
 import signal
 import threading
 import time
@@ -19,7 +20,7 @@ from pipeline_tests.faults.nemesis.host_strikes import HostStrikes
 from pipeline_tests.faults.nemesis.plan import Sign, Strike
 from pipeline_tests.faults.nemesis.process import Run
 from pipeline_tests.faults.nemesis.witness import Ledger, Progress
-from pipeline_tests.support.linked_hosts import LinkedHosts
+from pipeline_tests.support.hosts_of_runs import HostsOfRuns
 from pipeline_tests.support.own_server import crash
 from pipeline_tests.support.proxy import Fate, Proxy, Request, Trap, is_commit
 from pipeline_tests.support.waiting import is_worker
@@ -105,7 +106,7 @@ class Striker:
         ledger: Ledger,
         proxy: Proxy | None,
         strikes: tuple[Strike, ...],
-        hosts: LinkedHosts | None = None,
+        hosts: HostsOfRuns | None = None,
     ) -> None:
         self._server = server
         self._ledger = ledger
@@ -138,6 +139,8 @@ class Striker:
     def act(self, progress: Progress | None) -> None:
         """Undo what has lasted long enough, then let every strike fall whose moment has come."""
         now = time.monotonic()
+        if progress is not None:
+            self._worker_sessions.update(name for name in progress.sessions if name.startswith(_WORKER))
         for due in [restore for restore in self._restores if restore[0] <= now]:
             self._restores.remove(due)
             self._restore(due)
@@ -148,6 +151,10 @@ class Striker:
         ]:
             self._waiting.remove(strike)
             self._strike(strike)
+
+    def had_session(self, pid: int) -> bool:
+        """Whether a worker was seen on the server, by the name of its session."""
+        return any(re.match(rf"{_WORKER} (\d+\.)?{pid} ", name) for name in self._worker_sessions)
 
     @property
     def has_more(self) -> bool:
@@ -162,8 +169,6 @@ class Striker:
             case Sign.PUBLISHED:
                 return progress is not None and progress.published >= count
             case Sign.WORKERS:
-                if progress is not None:
-                    self._worker_sessions.update(name for name in progress.sessions if name.startswith(_WORKER))
                 return len(self._worker_sessions) >= count
             case Sign.DEATHS:
                 return sum(len(run.deaths()) for run in self.runs) >= count
@@ -251,6 +256,8 @@ class Striker:
         self._disturbed(strike.lasts_s + 5)
         if strike.fault in {Fault.KILL_HOST, Fault.TAKE_HOST_AWAY, Fault.KILL_AGENT}:
             self.other_kills += 1
+        for run in self.runs:
+            run.was_killed |= run.pid in hit.killed
         if hit.undo is not None:
             self._later(strike, hit.undo, hit.undone)
         return hit.victim
@@ -360,7 +367,7 @@ class Striker:
     def _freeze(self, strike: Strike) -> object:
         """The next statement of a worker, or of a supervisor, and everything behind it on its connection."""
         session = _WORKER if strike.pick % 3 else _CONTROL
-        proxy = self._proxy_of_chunks(strike) if session == _WORKER else self._proxy
+        proxy = self._proxy_of_chunks(strike) if session == _WORKER or self._proxy is None else self._proxy
         if proxy is None:
             return None
         snare = _Snare(strike)
@@ -376,7 +383,7 @@ class Striker:
         kind = CommitKind.CHUNK
         if strike.pick % 4 == 0 and strike.fault is not Fault.LOSE_REPLY_AND_WORKER:
             kind = CommitKind.PUBLISH
-        proxy = self._proxy_of_chunks(strike) if kind is CommitKind.CHUNK else self._proxy
+        proxy = self._proxy_of_chunks(strike) if kind is CommitKind.CHUNK or self._proxy is None else self._proxy
         if proxy is None:
             return None
         snare = _Snare(strike)
