@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import shutil
 import uuid
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 __all__ = ["run_partitions"]
 
 _BYTES_A_CHUNK = 4 * 2**20  # of a Parquet file with rows of 200 bytes
+_DELETE_S = 60.0  # what takes longer goes on in its thread
 _WATCHING_SESSIONS = (
     2  # for leases, incidents and the claim, while other sessions reconcile; all but one close when they are idle
 )
@@ -223,6 +225,15 @@ async def _opened(
         await gate.close()
 
 
+async def _delete_spooled(folder: Path) -> None:
+    """Delete what a partition has spooled: the disk need not have room for all partitions of a run at once.
+
+    What is left of it is deleted with the run's folder.
+    """
+    with contextlib.suppress(TimeoutError):
+        await in_thread(lambda: shutil.rmtree(folder, ignore_errors=True), timeout_s=_DELETE_S)
+
+
 async def _load_all(run: RunContext, spool_dir: Path) -> list[PartitionReport]:
     """Load all partitions, a few at a time, in their order. Those that wait take no memory: there may be tens of thousands."""
     partitions = run.request.partitions
@@ -231,7 +242,9 @@ async def _load_all(run: RunContext, spool_dir: Path) -> list[PartitionReport]:
 
     async def load_one_after_another() -> None:
         for number, partition in waiting:
-            report = await PartitionLoad(run, partition, spool_dir / str(number)).run()
+            folder = spool_dir / str(number)
+            report = await PartitionLoad(run, partition, folder).run()
+            await _delete_spooled(folder)
             run.progress[partition.key].done = True
             run.request.observer.finished(report)
             reports[number] = report

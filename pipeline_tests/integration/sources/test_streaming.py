@@ -9,7 +9,7 @@ import pytest
 from pipeline_tests.support import run_process
 from pipeline_tests.support.assertions import assert_accounted
 from pipeline_tests.support.database import fetch, fetch_value
-from pipeline_tests.support.loading import load_one, set_failpoints
+from pipeline_tests.support.loading import load, load_one, set_failpoints
 from pipeline_tests.support.tables import DAY, SCHEMAS, Row, changed, events
 from pipeline_tests.support.tables_of_spooled_files import TRICKLE
 from pipeline_tests.support.waiting import wait_until
@@ -167,6 +167,28 @@ def test_spooled_rows_are_private_and_gone_behind_the_run(database: str, tmp_pat
     run.join(60)
     assert modes == {"0o600", "0o700"}
     assert list(spool.iterdir()) == []
+
+
+def test_what_a_partition_has_spooled_is_gone_before_the_run_ends(database: str, tmp_path: Path) -> None:
+    later = "2024-03-02"
+    _write(tmp_path, 1, events(50))
+    held = _mark(tmp_path, "2.wait")
+    second = tmp_path / "trickle" / later
+    second.mkdir()
+    (second / "1.wait").touch()
+    reports: list[PartitionReport] = []
+    run = threading.Thread(
+        target=lambda: reports.extend(load(database, TRICKLE, tmp_path, [DAY, later], partitions_in_flight=1))
+    )
+    run.start()
+    spool = settings().spool_dir
+    wait_until(lambda: list(spool.glob("*/0/*.arrow")), "a chunk of the first partition is spooled")
+    held.unlink()
+    (begun,) = wait_until(lambda: list(spool.glob("*/1")), "the second partition has begun")
+    assert list(begun.parent.glob("0*")) == []
+    (second / "1.wait").unlink()
+    run.join(60)
+    assert [report.enqueued_rows for report in reports] == [50, 0]
 
 
 def test_a_dead_letter_names_its_own_file_and_row(database: str, tmp_path: Path) -> None:
