@@ -35,8 +35,11 @@ def load_with_dlt(file: Path, scratch: Path, disposition: str) -> None:
         pipeline.run(rows, loader_file_format="csv").raise_on_failed_jobs()
 
 
-def load_with_ray(file: Path, scratch: Path) -> None:
-    """Plain Ray tasks with Ray's default retries: each copies a slice of the file in one transaction."""
+def load_with_ray(file: Path, scratch: Path, *, retried: bool) -> None:
+    """Plain Ray tasks: each copies a slice of the file in one transaction.
+
+    By default Ray runs a task again, up to three times, when its process died; `retried` also after an exception.
+    """
     import asyncpg  # noqa: PLC0415
     import polars as pl  # noqa: PLC0415
     import ray  # noqa: PLC0415
@@ -49,7 +52,7 @@ def load_with_ray(file: Path, scratch: Path) -> None:
         await connection.close()
         return rows.height
 
-    @ray.remote
+    @ray.remote(retry_exceptions=retried)
     def copy_slice(first: int) -> int:
         return asyncio.run(copy(first))
 
@@ -71,7 +74,9 @@ def main() -> None:
         case "dlt-merge":
             load_with_dlt(file, scratch, "merge")
         case "ray-tasks":
-            load_with_ray(file, scratch)
+            load_with_ray(file, scratch, retried=False)
+        case "ray-tasks-retried":
+            load_with_ray(file, scratch, retried=True)
         case _:
             raise SystemExit(f"{name} is not known")
 

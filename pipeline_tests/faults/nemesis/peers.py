@@ -58,6 +58,9 @@ class Score:
     wrong_but_green: int = 0
     never_green: int = 0
     balance: Balance = field(default_factory=Balance)
+    """Of the rounds that ended green."""
+    rows_of_red: int = 0
+    """In the table after rounds that ended red."""
     sessions_left: int = 0
 
 
@@ -160,6 +163,7 @@ def _play(server: EmbeddedServer, contestant: Contestant, seed: int, score: Scor
         )
         if code != 0:
             score.never_green += 1
+            score.rows_of_red += table_rows(url, EVENTS).total()
             return
         balance = compare(source_rows(rows), table_rows(url, EVENTS))
         score.balance += balance
@@ -247,6 +251,7 @@ _CONTESTANTS = {
     "dlt-append": Contestant(_peer("dlt-append"), _itself, before=""),
     "dlt-merge": Contestant(_peer("dlt-merge"), _itself, before=""),
     "ray-tasks": Contestant(_peer("ray-tasks"), _a_task, may_run_again=False),
+    "ray-tasks-retried": Contestant(_peer("ray-tasks-retried"), _a_task, may_run_again=False),
     "rowledger": Contestant(_rowledger, _itself_or_a_worker, before=""),
 }
 
