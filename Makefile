@@ -43,7 +43,9 @@ test: $(STAMP) ## Run all tests but the slow ones of `make faults`
 
 faults: $(STAMP) ## Run the slow fault tests, then random faults on random loads (make faults SECONDS=60 SEED=7 for other ones)
 	$(BIN)/pytest pipeline_tests -m slow --numprocesses 2 --dist worksteal
-	$(BIN)/python -m pipeline_tests.faults.nemesis --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
+	$(BIN)/python -m pipeline_tests.faults.nemesis --seconds $$(($(SECONDS) / 2)) $(if $(SEED),--seed $(SEED))
+	$(BIN)/python -m pipeline_tests.faults.nemesis --seconds $$(($(SECONDS) / 4)) $(if $(SEED),--seed $(SEED)) --hosts 3
+	$(BIN)/python -m pipeline_tests.faults.nemesis --seconds $$(($(SECONDS) / 4)) $(if $(SEED),--seed $(SEED)) --hosts 2 --engine local
 
 matrix: $(STAMP) ## Run check and test on every Python and PostgreSQL found here (make matrix ARGS='--python 3.13 --versions lowest')
 	$(BIN)/python -m pipeline_tests.matrix $(ARGS)

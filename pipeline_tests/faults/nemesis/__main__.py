@@ -24,6 +24,7 @@ import contextlib
 import os
 import random
 import resource
+import secrets
 import shutil
 import signal
 import sys
@@ -176,6 +177,8 @@ def _cluster(options: argparse.Namespace, server: EmbeddedServer, folder: Path) 
     if options.engine != "ray":
         yield None
         return
+    # Ray listens on all addresses of a host, so its nodes and drivers take calls only from who has the token.
+    os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     names = [f"host{number}" for number in range(1, options.hosts + 1)]
     with RayFleet(folder, database_url(server, DATABASE_OF_CLUSTER), names) as fleet:
         yield fleet
