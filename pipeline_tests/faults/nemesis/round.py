@@ -37,6 +37,7 @@ DATABASE_OF_CLUSTER = "nemesis"
 _POLL_S = 0.02
 _RUN_BOUND_S = 120.0  # from the last fault, or the last end of one; all settings of the runs end well before
 _ROUND_BOUND_S = 480.0
+_ROUND_ON_HOSTS_BOUND_S = 960.0  # agents have to come up again and again
 _GONE_BOUND_S = 20.0  # for processes and sessions of runs that have ended
 _TOO_LATE_S = 6.0  # closing a pool takes a few seconds: a worker killed then owes nobody a chunk
 _LASTING_S = 15.0  # what befalls a host ends before
@@ -224,8 +225,9 @@ class Round:
                 over.append(f"{run.name} was told to end and goes on")
             elif now > since + _RUN_BOUND_S:
                 over.append(f"{run.name} goes on {_RUN_BOUND_S:.0f} s after the last fault")
-        if now > self._started + _ROUND_BOUND_S:
-            over.append(f"the round has taken {_ROUND_BOUND_S:.0f} s")
+        round_bound_s = _ROUND_ON_HOSTS_BOUND_S if self.plan.hosts else _ROUND_BOUND_S
+        if now > self._started + round_bound_s:
+            over.append(f"the round has taken {round_bound_s:.0f} s")
         if over:
             self._find(*over, self._describe_processes())
         return bool(over)
