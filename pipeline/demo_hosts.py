@@ -7,7 +7,6 @@ are loopback addresses. Nothing of it is left running.
 import contextlib
 import json
 import os
-import secrets
 import shutil
 import signal
 import subprocess
@@ -89,9 +88,7 @@ def _run() -> None:
 @contextlib.contextmanager
 def _server() -> Iterator[None]:
     """An embedded server of the demo's own, with nothing in it; deleted at the end, with the files that were landed."""
-    # Ray listens on all addresses of a machine, so it takes calls only from who has the token.
-    token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
-    os.environ |= {"ROWLEDGER_HOME": str(HOME), "ROWLEDGER_DATABASE_URL": "", **token}
+    os.environ |= {"ROWLEDGER_HOME": str(HOME), "ROWLEDGER_DATABASE_URL": ""}
     _output("db", "destroy", "--yes")
     try:
         _output("db", "migrate")
@@ -193,7 +190,7 @@ def _load(cluster: RayCluster, head: Machine, url: str) -> "Iterator[subprocess.
     ]
     click.echo("$ rowledger " + " \\\n    ".join(" ".join(line) for line in lines))
     command = [word for line in lines for word in line]
-    process = head.run([*ROWLEDGER, *command], env={**os.environ, "ROWLEDGER_DATABASE_URL": url})
+    process = head.run([*ROWLEDGER, *command], env={**os.environ, **cluster.access, "ROWLEDGER_DATABASE_URL": url})
     try:
         yield process
     finally:

@@ -6,6 +6,7 @@ the process of a run is started there, since Ray's drivers have to be on a node.
 
 import contextlib
 import os
+import secrets
 import shutil
 import socket
 import subprocess
@@ -91,9 +92,14 @@ class RayNode:
 
 
 class RayCluster:
-    """Made by `ray_cluster`. `address` is what `engine_address` and `ray start` take."""
+    """Made by `ray_cluster`. `address` is what `engine_address` and `ray start` take.
+
+    The process of a run needs the variables in `access`. Ray listens on all addresses of a machine, and who reaches it can run
+    programs there. Whether it wants a token otherwise depends on whether there happens to be one in this user's home.
+    """
 
     def __init__(self, head: Machine, folder: Path, environment: Mapping[str, str]) -> None:
+        self.access = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
         self._folder = folder
         self._nodes: list[RayNode] = []
         port, client_port = _free_ports(2)
@@ -132,7 +138,7 @@ class RayCluster:
                 "--disable-usage-stats",
                 *options,
             ],
-            env={**environment, "PYTHONUNBUFFERED": "1"},
+            env={**environment, **self.access, "PYTHONUNBUFFERED": "1"},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -107,7 +107,8 @@ class RayFleet:
 
     def run_options(self) -> dict[str, Any]:
         """What `run_process.start` has to know for a run whose chunks are to be committed here."""
-        return {"host": self._head, "engine": "ray", "engine_address": self._cluster.address}
+        options = {"engine": "ray", "engine_address": self._cluster.address}
+        return {"host": self._head, "variables": self._cluster.access, **options}
 
     # ---- what befalls hosts ----------------------------------------------------------------------------------------------
 

@@ -79,7 +79,9 @@ class RayHosts:
             "host_silent_s": 5,
             **writer,
         }
-        with run_process.start(self.url_of_hosts, spec, landing, keys, host=self.head, cwd=cwd, **options) as process:
+        with run_process.start(
+            self.url_of_hosts, spec, landing, keys, host=self.head, cwd=cwd, variables=self.cluster.access, **options
+        ) as process:
             try:
                 yield process
             finally:

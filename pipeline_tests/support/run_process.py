@@ -9,7 +9,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pipeline.namespaces import Host
@@ -47,6 +47,7 @@ def start(
     hosts_file: Path | None = None,
     home: Path | None = None,
     cwd: Path | None = None,
+    variables: Mapping[str, str] | None = None,
     **writer: object,
 ) -> subprocess.Popen[str]:
     """Start the process, by way of the prefix's program, on a host if one is given; its output can be read from `stdout`.
@@ -56,7 +57,9 @@ def start(
     """
     arguments = [spec.as_json(), str(landing), ",".join(keys), json.dumps({**FAST, **writer})]
     start_process = subprocess.Popen if host is None else host.run
-    own = {} if host is None else {"ROWLEDGER_HOME": str(landing.parent / f"home-of-{host.name}")}
+    own = dict(variables or {})
+    if host is not None:
+        own["ROWLEDGER_HOME"] = str(landing.parent / f"home-of-{host.name}")
     if home is not None:
         own["ROWLEDGER_HOME"] = str(home)
     if hosts_file is not None:

@@ -130,17 +130,18 @@ def test_agents_and_workers_of_a_killed_driver_end_and_a_rerun_takes_over(
     assert_accounted(ray.url, EVENTS, rows)
 
 
-def test_a_run_whose_gcs_is_killed_is_finished_or_red_and_its_rerun_green(
-    ray: RayHosts, tmp_path: Path, rows: list[Row]
+@pytest.mark.parametrize("service", ["gcs_server", "raylet"])
+def test_a_run_whose_head_loses_a_service_of_ray_is_finished_or_red_and_its_rerun_green(
+    ray: RayHosts, tmp_path: Path, rows: list[Row], service: str
 ) -> None:
     ray.begin_node("north", failpoints=_STOP)
     ray.begin_node("south")
     ray.wait_until_up()
     with ray.run(EVENTS, tmp_path, [DAY]) as process:
         stopped = wait_until_stopped(ray["north"], 2)
-        (gcs,) = _named(ray.head, "gcs_server")
-        gcs.kill()
-        gcs.wait(60)
+        (killed,) = _named(ray.head, service)
+        killed.kill()
+        killed.wait(60)
         go_on(stopped)
         while process.poll() is None:
             go_on(stopped_pids(ray["north"]))
