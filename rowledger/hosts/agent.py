@@ -122,6 +122,7 @@ class _Work:
         self._heard = asyncio.Event()
         self._requests: set[int] = set()
         self._workers = opened.workers
+        self._respawns_max = order.settings.respawns_max
         limits = order.settings.model_copy(update={"workers": opened.workers})
         holder = Holder(UUID(order.holder), os.getpid(), order.host)
         self._gate = OutageGate(url, limits, log=news.log, ended=self._outage_ended)
@@ -189,7 +190,9 @@ class _Work:
         except MissingFile as missing:
             return Missing(name=missing.name, reason=missing.reason)
         except Exception as error:  # noqa: BLE001 - every error belongs to the head, which waits for this chunk
-            return as_raised(error)
+            # Beside the deaths of its workers, which the run's budget counts, it breaks for want of descriptors or processes.
+            is_broken = isinstance(error, PoolBroken) and self._pool.charged_deaths <= self._respawns_max
+            return as_raised(error, of_host=is_broken)
         finally:
             self._requests.discard(request.number)
             for file in passing:

@@ -108,10 +108,9 @@ class HostPool:
         for task in serving:
             task.cancel()
         await asyncio.gather(*serving, return_exceptions=True)
-        await asyncio.gather(*self._recording, return_exceptions=True)
         self._chunks.cancel()
         closing = (self._close(remote, at_once=kind is not None) for remote in self._hosts.values())
-        await asyncio.gather(*closing, return_exceptions=True)
+        await asyncio.gather(*closing, *self._recording, return_exceptions=True)
         if self._gathering is not None:
             self._gathering.cancel()
             await asyncio.gather(self._gathering, return_exceptions=True)

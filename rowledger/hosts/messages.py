@@ -118,12 +118,16 @@ class Missing(Message):
 
 
 class Raised(Message):
-    """The pool raised this error of `rowledger.errors` for the chunk; `facts` are its keyword arguments."""
+    """The pool raised this error of `rowledger.errors` for the chunk; `facts` are its keyword arguments.
+
+    It is `of_host` where the host is what has failed: another one can commit the chunk.
+    """
 
     kind: Literal["raised"] = "raised"
     error: str
     summary: str
     facts: dict[str, str | int | None] = Field(default_factory=dict)
+    of_host: bool = False
 
 
 class Poll(Message):

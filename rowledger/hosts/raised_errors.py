@@ -18,7 +18,7 @@ _FACTS_OF_CHUNK = ("partition_key", "chunk_no", "worker_traceback")
 _FACTS_OF_WORKER = (*_FACTS_OF_CHUNK, "pid", "exit_code", "cause", "summary", "host")
 
 
-def as_raised(error: Exception) -> Raised:
+def as_raised(error: Exception, *, of_host: bool = False) -> Raised:
     """The message about an error. That of another program has no text that could quote a row."""
     if not isinstance(error, RowledgerError):
         return Raised(error="ChunkFailed", summary=f"an error of Rowledger's own on the host ({summarize(error)})")
@@ -26,7 +26,7 @@ def as_raised(error: Exception) -> Raised:
     if isinstance(error, ChunkFailed):
         names = _FACTS_OF_WORKER if isinstance(error, WorkerTerminated) else _FACTS_OF_CHUNK
     facts = {name: getattr(error, name) for name in names}
-    return Raised(error=type(error).__name__, summary=str(error), facts=facts)
+    return Raised(error=type(error).__name__, summary=str(error), facts=facts, of_host=of_host)
 
 
 def as_error(raised: Raised, host: str) -> RowledgerError:

@@ -103,6 +103,8 @@ class RemoteHost:
                 return failed.model_copy(update={"summary": f"on host {self.host.name}: {failed.summary}"})
             case Done():
                 return answer.outcome
+            case Raised(of_host=True):
+                raise HostGone(f"cannot go on: {answer.summary}")
             case Raised():
                 raise as_error(answer, self.host.name)
             case Missing():

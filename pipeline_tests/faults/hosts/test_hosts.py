@@ -358,7 +358,7 @@ def test_a_run_that_ends_meanwhile_waits_until_the_loss_of_a_host_is_recorded(
     observer = Recorder()
     engine.add("north", {**url, "ROWLEDGER_FAILPOINTS": "mid_copy=sleep@chunk=0"})
     write_source(tmp_path, "events", DAY, events(100))
-    loading = begin(EVENTS, DAY, workers=1, observer=observer)
+    loading = begin(EVENTS, DAY, workers=1, observer=observer, host_silent_s=60)
     engine["north"].wait_for_chunk(0)
     _wait_for_sessions(database, "rowledger worker 1.%", 1)
     engine.add("south", {**url, "ROWLEDGER_FAILPOINTS": "before_commit=raise@chunk=0"})
@@ -425,4 +425,28 @@ def test_a_host_that_has_not_yet_seen_the_server_come_back_is_not_benched(
     assert report.error is None
     assert "cannot reach the database" not in observer.text
     assert "host_benched" not in {incident.kind for incident in report.incidents}
+    assert_accounted(database, EVENTS, rows)
+
+
+def test_a_host_that_can_start_no_worker_is_lost_and_the_run_goes_on(
+    database: str, tmp_path: Path, engine: ProcessHosts, begin: Begin, url: dict[str, str]
+) -> None:
+    engine.add("north", {**url, "ROWLEDGER_FAILPOINTS": "mid_copy=sleep@chunk=0"})
+    rows = events(300)
+    write_source(tmp_path, "events", DAY, rows)
+    loading = begin(EVENTS, DAY, respawns_max=3, host_silent_s=60)
+    engine["north"].wait_for_chunk(0)
+    _wait_for_sessions(database, "rowledger worker 1.%", 1)
+    agent, *workers = engine["north"].processes()
+    descriptors = agent.num_fds()
+    agent.rlimit(psutil.RLIMIT_NOFILE, (descriptors, descriptors))
+    for worker in workers:
+        worker.kill()
+    psutil.wait_procs([agent], timeout=_DONE_S)
+    engine.hosts.pop("north")
+    engine.add("south", url)
+    report = loading.result(_DONE_S)
+    assert report.error is None
+    assert any("a worker could not be started" in incident.summary for incident in report.incidents)
+    assert set(_hosts_of_chunks(database).values()) == {"south"}
     assert_accounted(database, EVENTS, rows)
