@@ -138,7 +138,8 @@ class RayCluster:
                 "--disable-usage-stats",
                 *options,
             ],
-            env={**environment, **self.access, "PYTHONUNBUFFERED": "1"},
+            # Nodes share this machine with the server and with each other: Ray's niceness would starve their workers.
+            env={"RAY_worker_niceness": "0", **environment, **self.access, "PYTHONUNBUFFERED": "1"},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

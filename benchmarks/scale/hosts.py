@@ -13,7 +13,7 @@ from benchmarks.scale.bench import Bench, Measured, as_json, mib, seconds
 from benchmarks.scale.run import Job
 from benchmarks.verdict import Answer, at_least, at_most
 from pipeline.loopback_hosts import loopback_hosts
-from pipeline.ray_nodes import ray_cluster
+from pipeline.ray_nodes import RayCluster, ray_cluster
 
 _RATE_MIN = 0.9
 _CHUNK_MS_MAX = 5
@@ -34,19 +34,21 @@ def ask(bench: Bench) -> Answer:
     """Load with local workers and with those of one agent, in turns; then fewer rows in many chunks and in few."""
     landing, rows = bench.lineitem(bench.scale)
     few_landing, few_rows = bench.lineitem(bench.scale * _SMALL_SHARE)
-    with _cluster(bench) as address, _AgentMemory() as memory:
+    with _cluster(bench) as cluster, _AgentMemory() as memory:
         ways = {
             "local": {"workers": _WORKERS},
-            "ray": {"workers": _WORKERS, "engine": "ray", "engine_address": address},
+            "ray": {"workers": _WORKERS, "engine": "ray", "engine_address": cluster.address},
         }
         whole: dict[str, list[Measured]] = {way: [] for way in ways}
         chunked: dict[tuple[str, int], list[Measured]] = {}
         for round_no in range(bench.rounds):
             for way, writer in ways.items():
-                whole[way].append(bench.measure(Job(spec="SCALED", landing=landing, writer=writer), rows))
+                whole[way].append(
+                    bench.measure(Job(spec="SCALED", landing=landing, writer=writer), rows, **cluster.access)
+                )
                 for chunk_rows in (_SMALL_CHUNK_ROWS, _LARGE_CHUNK_ROWS):
                     job = Job(spec="SCALED", landing=few_landing, writer={**writer, "chunk_rows_max": chunk_rows})
-                    chunked.setdefault((way, chunk_rows), []).append(bench.measure(job, few_rows))
+                    chunked.setdefault((way, chunk_rows), []).append(bench.measure(job, few_rows, **cluster.access))
                 bench.say(f"{way}, round {round_no + 1}: {whole[way][-1]}")
     rate = statistics.median(local.run_s / ray.run_s for local, ray in zip(whole["local"], whole["ray"], strict=True))
     chunk_ms = {way: _ms_a_chunk(chunked[way, _SMALL_CHUNK_ROWS], chunked[way, _LARGE_CHUNK_ROWS]) for way in ways}
@@ -90,13 +92,13 @@ def _ms_a_chunk(many: list[Measured], few: list[Measured]) -> float | None:
 
 
 @contextlib.contextmanager
-def _cluster(bench: Bench) -> Iterator[str]:
-    """The address of a cluster with one node that works, and one of the head; its nodes have the server's URL."""
+def _cluster(bench: Bench) -> Iterator[RayCluster]:
+    """A cluster with one node that works, and one of the head; its nodes have the server's URL."""
     environment = {**os.environ, "ROWLEDGER_DATABASE_URL": bench.url}
     with loopback_hosts("head", "north") as hosts, ray_cluster(hosts["head"], environment) as cluster:
         cluster.start(hosts["north"], environment).wait_until_up()
         cluster.head.wait_until_up()
-        yield cluster.address
+        yield cluster
 
 
 class _AgentMemory:
