@@ -133,12 +133,10 @@ class HostPool:
     def resize(self, workers: int) -> None:
         """Have this many connections of workers from now on; see `LoadPool.resize`. Hosts hear of it with their next poll."""
         self._connections_max = workers - _LOCAL_WORKERS
-        hosts = list(self._hosts.values())
+        hosts = sorted(self._hosts.values(), key=lambda remote: remote.workers_max)
         left = self._connections_max - len(hosts)
-        for place, remote in enumerate(
-            sorted(hosts, key=lambda one: one.workers_max)
-        ):  # what a small one spares, others get
-            remote.workers = min(remote.workers_max, max(1, left // (len(hosts) - place)))
+        for waiting, remote in zip(range(len(hosts), 0, -1), hosts, strict=True):  # what a small one spares, others get
+            remote.workers = min(remote.workers_max, max(1, left // waiting))
             left -= remote.workers
 
     # ---- which hosts there are ----------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from pipeline_tests.support.process_hosts import ProcessHosts
 from rowledger.ledger.reports import PartitionReport
 from rowledger.spec.table import TableSpec
 
-QUICK: dict[str, Any] = {"engine": "ray", "start_timeout_s": 20, "host_silent_s": 2, "respawns_max": 0}
+QUICK: dict[str, Any] = {"engine": "ray", "start_timeout_s": 30, "host_silent_s": 5, "respawns_max": 0}
 
 
 @pytest.fixture

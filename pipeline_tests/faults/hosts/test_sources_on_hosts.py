@@ -19,7 +19,7 @@ from rowledger.ledger.reports import PartitionReport
 from rowledger.spec.partition import Partition
 
 Begin = Callable[..., "Future[PartitionReport]"]
-_DONE_S = 60
+_DONE_S = 120
 _GENERATED_ROWS = readings(1_000)
 
 
