@@ -308,8 +308,10 @@ class LinkedEngine:
         return [Place(identifier, name, _ADDRESS) for identifier, name, _ in listed]
 
     async def start(self, place: Place) -> AgentHandle:
+        if (port := self._ports.get(place.identifier)) is None:
+            raise HostGone("is no longer there")
         try:
-            reader, writer = await asyncio.open_connection(_ADDRESS, self._ports[place.identifier])
+            reader, writer = await asyncio.open_connection(_ADDRESS, port)
         except OSError as error:
             raise HostGone(f"cannot be reached: {error}") from None
         order = {"pid": os.getpid(), "failpoints": os.environ.get("ROWLEDGER_FAILPOINTS", "")}
