@@ -134,7 +134,8 @@ class Round:
                     if self.tally.findings:
                         break
                 if not self.tally.findings:
-                    self._converge(url, Path(landing), versions)
+                    # The namespaces of a cluster do not reach the server itself.
+                    self._converge(url, proxy.url if self._fleet and proxy else url, Path(landing), versions)
             reader.read_once()
             self.tally.reads = reader.reads
             if not ledger.fetch("select 1 from rowledger.dead_letter where stage = 'crash' limit 1"):
@@ -255,14 +256,14 @@ class Round:
         if sessions:
             self._find(f"sessions left behind: {sessions}")
 
-    def _converge(self, url: str, landing: Path, versions: list[SourceVersion]) -> None:
+    def _converge(self, url: str, url_of_runs: str, landing: Path, versions: list[SourceVersion]) -> None:
         """Rerun without faults: the first rerun must be green, whatever was before."""
         last = self.plan.phases[-1].runs[0]
         plan = dataclasses.replace(
             last, failpoints="", workers=2, stall_timeout_s=20, busy_wait_s=15, starts_at=None, host_silent_s=10
         )
         for attempt in range(1, _RERUNS_MAX + 1):
-            run = self._start(url, landing, plan)
+            run = self._start(url_of_runs, landing, plan)
             while run.exit_code is None and not self._is_over_a_bound([run], None):
                 time.sleep(_POLL_S)
             run.end()
