@@ -10,11 +10,11 @@ import pytest
 
 from pipeline_tests.support.assertions import assert_accounted, edited_loads, source_rows, table_rows
 from pipeline_tests.support.database import fetch, fetch_value
-from pipeline_tests.support.loading import load_one
+from pipeline_tests.support.loading import load, load_one, set_failpoints
 from pipeline_tests.support.proxy import Fate, Proxy, Request, is_commit
-from pipeline_tests.support.tables import DAY, EVENTS, events, write_source
+from pipeline_tests.support.tables import DAY, EVENTS, NEXT_DAY, events, write_source
 from pipeline_tests.support.waiting import wait_until
-from rowledger.errors import DatabaseUnavailable, DiscrepancyFound
+from rowledger.errors import ChunkFailed, DatabaseUnavailable, DiscrepancyFound
 from rowledger.failpoints import Place
 from rowledger.ledger.reports import CheckName, PartitionReport
 
@@ -143,3 +143,18 @@ def test_a_load_that_merely_says_it_is_published_is_not_believed(
     assert load_one(database, EVENTS, tmp_path, DAY).error is None
     assert table_rows(database, EVENTS) == source_rows(rows)
     assert edited_loads(database), "what was changed by hand stays known as changed"
+
+
+def test_a_partition_that_follows_one_whose_chunk_failed_survives_a_lost_connection(
+    database: str, tmp_path: Path, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_failpoints(monkeypatch, f"before_commit=raise@partition={DAY},chunk=1")
+    rows = events(300, NEXT_DAY)
+    write_source(tmp_path, "events", DAY, events(300))
+    write_source(tmp_path, "events", NEXT_DAY, rows)
+    trap = proxy.trap(_COMMITS["publish"], Fate.NEVER_ARRIVES)
+    failed, published = load(proxy.url, EVENTS, tmp_path, [DAY, NEXT_DAY], partitions_in_flight=1)
+    assert trap.sprung.is_set()
+    assert isinstance(failed.error, ChunkFailed)
+    assert published.error is None
+    assert table_rows(database, EVENTS) == source_rows(rows)

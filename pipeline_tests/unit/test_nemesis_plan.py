@@ -64,7 +64,7 @@ def test_strikes_at_machines_with_whole_runs_need_no_head_elsewhere() -> None:
     assert all(not phase.runs[0].keys for plan in plans for phase in plan.phases), "the first loads all partitions"
 
 
-@pytest.mark.parametrize("host", [Host.this(), Host("north", 3)])
+@pytest.mark.parametrize("host", [Host.this(), Host("north", 3), Host("north (127.0.0.1)", 4)])
 def test_the_death_of_a_worker_is_read_from_the_line_that_tells_it(host: Host) -> None:
     told = f"host north: worker {host.told(4711)} died (partition 2024-03-01, chunk 7, attempt 2): signal: ended by SIGKILL"
     assert read_death(1.0, told) == Death(4711, 1.0, "2024-03-01", 7, 2)

@@ -1,5 +1,6 @@
 """The load of one partition: plan, begin, commit its chunks, reconcile, publish, and report the result."""
 
+import asyncio
 import logging
 import time
 from collections.abc import Sequence
@@ -83,7 +84,9 @@ class PartitionLoad:
         error: Exception | None = None
         try:
             try:
-                self._verdict = await self._load()
+                # In a task of its own: a chunk that fails leaves a cancel counted in the task that waits for its group (Python
+                # before 3.13), and the next lost connection here, or in the next partition, would be taken for a cancel.
+                self._verdict = await asyncio.create_task(self._load())
                 error = self._verdict.error
                 await async_failpoint(Place.AFTER_PUBLISH, partition=self._partition.key)
             except (DeadLetterBudgetSpent, DiscrepancyFound, TargetMismatch) as refusal:

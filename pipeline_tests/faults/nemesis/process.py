@@ -22,7 +22,7 @@ __all__ = ["MARK", "Death", "Run", "marked_processes", "read_death"]
 MARK = "NEMESIS_MARK"
 """Variable in the environment of every process that a nemesis has started, by which it finds them all again."""
 
-_DIED = re.compile(r"worker (\d+)(?: on \S+)? died \(([^)]*)\)")
+_DIED = re.compile(r"worker (\d+)(?: on .+?)? died \(([^)]*)\)")
 _CHUNK = re.compile(r"partition (\S+), chunk (\d+), attempt (\d+)")
 # Deadlines well within those of the nemesis; attempts and deaths without a bound that matters: it kills more than chance would.
 _SETTINGS = {

@@ -313,7 +313,7 @@ class Round:
             is_told = any(death.pid == kill.pid for death in run.deaths())
             if is_told:
                 log = "\n".join(line for _, line in run.lines)
-                excused = striker.crashes or re.search(rf"of pid {kill.pid} on \S+ is not in the ledger", log)
+                excused = striker.crashes or re.search(rf"of pid {kill.pid} on .+? is not in the ledger", log)
                 if run.exit_code in {0, 1} and kill.pid not in recorded and not excused:
                     self._find(f"worker {kill.pid} of {run.name} died, and the ledger has no incident of it")
                 continue
@@ -334,7 +334,7 @@ class Round:
             return False
         if striker.host_strikes.was_hit(kill.host, kill.at - _LASTING_S, kill.at + _TOO_LATE_S):
             return True
-        lost = re.compile(rf"host {kill.host} (was lost|was gone|cannot reach|did not end)")
+        lost = re.compile(rf"host {kill.host}(?: \(\S+\))? (was lost|was gone|cannot reach|did not end)")
         return any(at > kill.at - _TOO_LATE_S and lost.search(line) for at, line in kill.run.lines)
 
     def _measure(self, striker: Striker, ledger: Ledger) -> None:
