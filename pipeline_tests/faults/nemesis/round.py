@@ -27,6 +27,7 @@ from pipeline_tests.support.linked_hosts import LinkedHosts, RunHosts
 from pipeline_tests.support.proxy import Proxy
 from pipeline_tests.support.ray_fleet import RayFleet
 from pipeline_tests.support.sour_tables import SOUR_TABLES
+from rowledger import failpoints
 from rowledger.embedded.server import EmbeddedServer
 
 __all__ = ["DATABASE_OF_CLUSTER", "Round", "Tally", "database_url"]
@@ -300,7 +301,7 @@ class Round:
                 self.tally.exits[name] += 1
                 if name in _INEXCUSABLE:
                     self._find(f"{run.name} ended with {name}, which no fault excuses")
-                elif not hasattr(rowledger.errors, name) and not has_failpoints:
+                elif not hasattr(rowledger.errors, name) and not (has_failpoints and hasattr(failpoints, name)):
                     self._find(f"{run.name} ended with {name}, which is no error of Rowledger's")
 
     def _judge_deaths(self, striker: Striker, ledger: Ledger) -> None:
@@ -328,7 +329,7 @@ class Round:
         Where chunks are on hosts, the head's own worker may have had nothing to plan: a process that was started early, and
         that no pool has. On a host that was hit or lost about that time, the agent may not have come to tell.
         """
-        if kill.host is None and self.plan.hosts and not striker.had_session(kill.pid):
+        if kill.host is None and self.plan.hosts and not self.plan.whole_runs and not striker.had_session(kill.pid):
             return True
         if kill.host is None or striker.host_strikes is None:
             return False
