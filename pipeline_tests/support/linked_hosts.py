@@ -97,7 +97,7 @@ class LinkedHosts:
         self._names = names
         self._numbers = itertools.count(1)
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="hosts")
+        self._thread = threading.Thread(target=self._loop.run_forever, name="hosts", daemon=True)
         self._tasks: set[asyncio.Task[None]] = set()
         self._ending = contextlib.ExitStack()
         self._all: list[LinkedHost] = []

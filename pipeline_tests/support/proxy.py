@@ -145,7 +145,7 @@ class Proxy:
         userinfo = parts.netloc.rpartition("@")[0]
         self.url = urlunsplit(parts._replace(netloc=f"{userinfo}@{address}:{self._port}"))
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="proxy")
+        self._thread = threading.Thread(target=self._loop.run_forever, name="proxy", daemon=True)
         self._listener: asyncio.Server | None = None
         self._serving: set[asyncio.Task[None]] = set()
         self._connections: list[_Connection] = []

@@ -98,7 +98,7 @@ class Run:
             home=home,
             **(_SETTINGS | (hosts.run_options() | {"host_silent_s": plan.host_silent_s} if hosts else {})),
         )
-        self._reading = threading.Thread(target=self._read, name=f"log of {name}")
+        self._reading = threading.Thread(target=self._read, name=f"log of {name}", daemon=True)
         self._reading.start()
 
     @property

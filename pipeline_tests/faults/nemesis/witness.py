@@ -122,7 +122,7 @@ class Reader:
     def reading(self) -> Iterator[None]:
         """Read for as long as the block runs."""
         stop = threading.Event()
-        thread = threading.Thread(target=self._read_on, args=(stop,), name="reader")
+        thread = threading.Thread(target=self._read_on, args=(stop,), name="reader", daemon=True)
         thread.start()
         try:
             yield
