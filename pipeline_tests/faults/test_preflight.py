@@ -10,7 +10,7 @@ import pytest
 
 from pipeline_tests.support.assertions import assert_accounted
 from pipeline_tests.support.database import fetch, fetch_value
-from pipeline_tests.support.loading import Recorder, load_one
+from pipeline_tests.support.loading import Recorder, load_one, set_failpoints
 from pipeline_tests.support.tables import DAY, EVENTS, STRICT_READINGS, events, write_source
 from rowledger.errors import DatabaseUnavailable, DeadLetterBudgetSpent, NotEnoughSpace, WriterClosed
 from rowledger.ledger.outcomes import IncidentKind
@@ -88,15 +88,28 @@ def test_a_spent_dead_letter_budget_is_an_incident(database: str, tmp_path: Path
     assert "budget" in report.incidents[0].summary
 
 
-def test_a_source_that_never_answers_fails_its_partition_in_time_and_no_other(database: str, tmp_path: Path) -> None:
-    stuck = tmp_path / "events" / f"{DAY}.parquet"
-    stuck.parent.mkdir()
-    os.mkfifo(stuck)
+def test_a_source_that_never_answers_fails_its_partition_in_time_and_no_other(
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_source(tmp_path, "events", DAY, events(50))
+    set_failpoints(monkeypatch, "while_planning=sleep")
     report = load_one(database, EVENTS, tmp_path, DAY, planning_timeout_s=0.5)
     assert report.error is not None
     assert "could not be planned within 0.5 s (planning_timeout_s)" in str(report.error)
     assert fetch_value(database, "select count(*) from rowledger.load") == 0
-    stuck.unlink()
+    set_failpoints(monkeypatch, "")
+    assert load_one(database, EVENTS, tmp_path, DAY).error is None
+    assert_accounted(database, EVENTS, events(50))
+
+
+def test_a_pipe_in_place_of_a_file_fails_its_partition_without_being_waited_for(database: str, tmp_path: Path) -> None:
+    pipe = tmp_path / "events" / f"{DAY}.parquet"
+    pipe.parent.mkdir()
+    os.mkfifo(pipe)
+    report = load_one(database, EVENTS, tmp_path, DAY)
+    assert "not a regular file" in str(report.error)
+    assert fetch_value(database, "select count(*) from rowledger.load") == 0
+    pipe.unlink()
     write_source(tmp_path, "events", DAY, events(50))
     assert load_one(database, EVENTS, tmp_path, DAY).error is None
     assert_accounted(database, EVENTS, events(50))
