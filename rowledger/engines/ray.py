@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import signal
 import sys
 import threading
 from collections.abc import Sequence
@@ -66,8 +67,8 @@ class RayEngine:
     async def __aenter__(self) -> Self:
         """Connect, unless this process is connected already; raises HostsUnavailable."""
         try:
-            # In a thread, because it waits; and there Ray leaves the handlers of signals as they are.
-            await in_thread(self._connect, timeout_s=_CONNECT_S)
+            await in_thread(self._connect, timeout_s=_CONNECT_S)  # because it waits
+            _take_signals_back()
         except BaseException as error:
             # Connecting may come to its end later than the wait for it.
             threading.Thread(target=self._disconnect, name="disconnect from Ray", daemon=True).start()
@@ -113,6 +114,7 @@ class RayEngine:
         """Disconnect, where no other run of this process needs the connection. Ray ends the actors that are left."""
         with contextlib.suppress(Exception):
             await in_thread(self._disconnect, timeout_s=_LOOK_S)
+        _take_signals_back()
 
     async def places(self) -> Sequence[Place]:
         """The nodes that Ray takes for alive and that have CPUs; raises HostGone where it does not answer.
@@ -159,6 +161,18 @@ class _RayAgent:
     async def end(self) -> None:
         with contextlib.suppress(Exception):
             await in_thread(lambda: ray.kill(self._actor, no_restart=True), timeout_s=_LOOK_S)
+
+
+def _take_signals_back() -> None:
+    """Have Python's own handlers again: Ray's core aborts the process on SIGTERM, and leaves the default action behind it.
+
+    It does so below Python, which still knows the handlers. Only the main thread may set them.
+    """
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            if (handler := signal.getsignal(number)) is not None:
+                signal.signal(number, handler)
+                signal.siginterrupt(number, False)  # noqa: FBT003 - as asyncio has it
 
 
 def _gone(error: RayError) -> HostGone:

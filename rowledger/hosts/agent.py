@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from uuid import UUID, uuid4
 
-import psutil
 from pydantic import BaseModel, SecretStr
 
 from rowledger.errors import DatabaseUnavailable, PoolBroken, RowledgerError, SpecError
@@ -217,7 +216,6 @@ class _Work:
             workers=tuple(map(_seen_worker, pool.workers_at_work())),
             charged_deaths=pool.charged_deaths,
             peak_rss_bytes=pool.peak_rss_bytes,
-            agent_rss_bytes=psutil.Process().memory_info().rss,
         )
 
     async def close(self, order: Close) -> Closed:
@@ -255,11 +253,9 @@ class _Work:
 
 
 def _seen_worker(worker: WorkerAtWork) -> WorkerSeen:
-    work, session = worker.work, worker.session
+    work = worker.work
     return WorkerSeen(
         pid=worker.pid,
-        backend_pid=session.pid if session else None,
-        backend_start=session.started_at if session else None,
         partition_key=work.partition_key if work else None,
         chunk_no=work.chunk_no if work else None,
         attempt=work.attempt if work else 0,

@@ -24,7 +24,6 @@ class EarlyHosts:
     def __init__(self, make: Callable[[], Engine], hosts_max: int) -> None:
         self._make = make
         self._hosts_max = hosts_max
-        self._engine: Engine | None = None
         self._agents: dict[str, tuple[AgentHandle, float]] = {}  # and when they were started
         self._ending = contextlib.AsyncExitStack()
         self._starting: asyncio.Task[Engine] | None = None

@@ -4,7 +4,6 @@ An engine carries them. Like those between supervisor and worker they are hints:
 message has the database's URL or a row; the bytes of a spooled chunk travel beside the message about it.
 """
 
-from datetime import datetime
 from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, TypeAdapter
@@ -155,8 +154,6 @@ class WorkerSeen(Message):
     """A worker of the host, and the chunk that it works on."""
 
     pid: int
-    backend_pid: int | None = None
-    backend_start: datetime | None = None
     partition_key: str | None = None
     chunk_no: int | None = None
     attempt: int = 0
@@ -177,7 +174,6 @@ class News(Message):
     workers: tuple[WorkerSeen, ...] = ()
     charged_deaths: int = 0
     peak_rss_bytes: int = 0
-    agent_rss_bytes: int = 0
 
 
 class Close(Message):

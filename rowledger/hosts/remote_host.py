@@ -69,9 +69,8 @@ class RemoteHost:
         self._numbers = itertools.count()
         self._sending_whole = asyncio.Lock()
         self._sent_whole: set[str] = set()
-        self._unseen_since: dict[
-            int, float
-        ] = {}  # requests without an answer, of which the host has told nothing lately
+        # Requests without an answer, of which the host has told nothing lately.
+        self._unseen_since: dict[int, float] = {}
 
     async def open(self, order: Open, timeout_s: float) -> Opened:
         """Have it begin; raises HostRefused, and HostGone where it gives no answer in time."""

@@ -2,6 +2,8 @@
 
 import asyncio
 import importlib
+import subprocess
+import sys
 import threading
 from typing import Any
 
@@ -103,3 +105,34 @@ def test_a_connection_that_comes_up_after_its_run_was_cancelled_is_closed(monkey
 
     asyncio.run(scenario())
     wait_until(lambda: ray.said == ["init", "shutdown"], "the connection is closed")
+
+
+_TAKES_SIGNALS = """
+import asyncio, ctypes, os, signal
+from rowledger.engines import ray
+
+libc = ctypes.CDLL(None)
+libc.signal.argtypes = [ctypes.c_int, ctypes.c_void_p]
+
+class Ray:
+    def is_initialized(self): return False
+    def init(self, **_): libc.signal(signal.SIGTERM, None)
+    def shutdown(self): libc.signal(signal.SIGTERM, None)
+
+async def scenario():
+    async with ray.RayEngine(""):
+        os.kill(os.getpid(), signal.SIGTERM)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+ray.ray = Ray()
+signal.signal(signal.SIGTERM, lambda *_: print("taken"))
+asyncio.run(scenario())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="knows the C library of Linux")
+def test_sigterm_is_python_s_own_although_ray_takes_it() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", _TAKES_SIGNALS], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (ended.returncode, ended.stdout) == (0, "taken\ntaken\n"), ended.stderr
