@@ -45,10 +45,9 @@ class Activity(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class WorkerAtWork:
-    """A running worker: its session, once it has one, and what it works on."""
+    """A running worker, and what it works on."""
 
     pid: int
-    session: SessionIdentity | None
     work: Job | PlanJob | None
 
 
@@ -100,7 +99,7 @@ class Workforce:
     def workers_at_work(self) -> list[WorkerAtWork]:
         """The workers that there are now."""
         workers = (child for child in self.children if isinstance(child, WorkerHandle))
-        return [WorkerAtWork(worker.pid, worker.session, worker.job) for worker in workers]
+        return [WorkerAtWork(worker.pid, worker.job) for worker in workers]
 
     async def start_worker(self) -> WorkerHandle:
         """Start a worker; raises PoolBroken where the machine lacks the resources for one."""

@@ -180,5 +180,5 @@ def _is_of_a_node(process: psutil.Process) -> bool:
     """Whether the process belongs to a Ray node or to a host, which stay from round to round; agents do not."""
     line = " ".join(process.cmdline())
     return not any(word in line for word in ("_AgentActor", "rowledger.workers", "pipeline_tests")) and (
-        "ray" in line or "keeper.py" in line
+        any(word in line for word in ("ray", "keeper.py", "slow_link.py"))
     )
