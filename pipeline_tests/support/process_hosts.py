@@ -36,8 +36,10 @@ class ProcessHost:
     is_cut: bool = False
     sent_bytes: int = 0
     """Bytes of files that were sent beside messages."""
-    damage: bool = False
-    """Whether the last byte of each file is another one when it arrives."""
+    damaged: int = 0
+    """Of so many of the next transfers of files the last byte is another one when it arrives."""
+    outlives_head: bool = False
+    """Whether its agents are not ended by their head, as if that had died first."""
 
     @property
     def agent_pid(self) -> int:
@@ -157,7 +159,8 @@ class _ProcessAgent:
     async def call(self, method: Method, message: bytes, files: bytes = b"") -> bytes:
         chunk_no = json.loads(message)["job"]["chunk"]["chunk_no"] if method == "commit" else None
         self._host.sent_bytes += len(files)
-        if self._host.damage and files:
+        if self._host.damaged and files:
+            self._host.damaged -= 1
             files = files[:-1] + bytes([files[-1] ^ 1])
         calling = asyncio.ensure_future(self._channel.call(method, message, files))
         await asyncio.sleep(0)  # it is on its way before a test sees that it was given
@@ -168,7 +171,7 @@ class _ProcessAgent:
             calling.cancel()
 
     async def end(self) -> None:
-        if not self._host.is_cut:  # what cannot be reached cannot be ended either
+        if not self._host.is_cut and not self._host.outlives_head:  # what cannot be reached cannot be ended either
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.process.pid, signal.SIGKILL)
         self._channel.close()

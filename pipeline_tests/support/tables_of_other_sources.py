@@ -6,7 +6,7 @@ The function runs in a process of its own, so a test says by `give` which of its
 import os
 import pkgutil
 from collections.abc import Callable, Iterator
-from datetime import time
+from datetime import date, time
 from decimal import Decimal
 from typing import Any
 
@@ -39,6 +39,13 @@ class SensorReading(BaseModel):
     value: float | None
 
 
+class DayNumber(BaseModel):
+    """A row that tells which partition it is of."""
+
+    day: date
+    n: Integer
+
+
 _GIVING = "FUNCTION_THAT_GIVES_ROWS"
 
 
@@ -51,6 +58,13 @@ def readings_as_given(partition: Partition) -> Iterator[object]:
     """The rows of the function that was named last."""
     yield from pkgutil.resolve_name(os.environ[_GIVING])(partition)
 
+
+GENERATED_BY_DAY = TableSpec(
+    name="generated_by_day",
+    row=DayNumber,
+    source=PythonRows(function=readings_as_given),
+    partition_by="day",
+)
 
 GENERATED = TableSpec(
     name="generated",

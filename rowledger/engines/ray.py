@@ -63,6 +63,7 @@ class RayEngine:
         self._address = address or os.environ.get("RAY_ADDRESS") or "auto"
         self._is_counted = False
         self._is_wanted = True
+        self._is_looking = False
 
     async def __aenter__(self) -> Self:
         """Connect, unless this process is connected already; raises HostsUnavailable."""
@@ -121,12 +122,23 @@ class RayEngine:
 
         A node that was started with no CPUs is to work for nobody, by Ray's own convention for the head of a large cluster.
         """
+        if self._is_looking:
+            raise HostGone(f"Ray has not answered for {_LOOK_S:g} s")
         try:
-            nodes: list[dict[str, Any]] = await in_thread(ray.nodes, timeout_s=_LOOK_S)
+            nodes = await in_thread(self._look, timeout_s=_LOOK_S)
         except Exception as error:  # noqa: BLE001 - Ray raises classes of all kinds
             raise HostGone(f"Ray does not answer ({_line(error)})") from None
         alive = (node for node in nodes if node["Alive"] and node["Resources"].get("CPU", 0) > 0)
         return sorted(map(_place, alive), key=lambda place: (place.name, place.address))
+
+    def _look(self) -> list[dict[str, Any]]:
+        """All nodes. One look at a time, because one that hangs keeps its thread."""
+        self._is_looking = True
+        try:
+            nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+            return nodes
+        finally:
+            self._is_looking = False
 
     async def start(self, place: Place) -> AgentHandle:
         """Start an agent on a node. Whether it comes up is seen by its first answer."""

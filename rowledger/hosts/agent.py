@@ -41,7 +41,7 @@ from rowledger.ledger import Holder, IncidentKind, SupervisorSessions
 from rowledger.machine import in_thread, spool_folder
 from rowledger.postgres import OutageGate, check_url_shape, may_retry, summarize
 from rowledger.settings import secret_from_environment, settings
-from rowledger.spec import TableSpec, import_path
+from rowledger.spec import TableSpec, code_behind, import_path
 from rowledger.workers import Hello, IncidentRecorder, Pool, WorkerAtWork, default_workers, workers_in_memory
 
 __all__ = ["Agent"]
@@ -161,13 +161,20 @@ class _Work:
             raise SpecError(
                 f"table {spec.name}: its row model or transform is another one there; have the same code on all hosts"
             )
+        if changed := [name for name, digest in code_behind(spec).items() if order.modules.get(name, digest) != digest]:
+            raise SpecError(
+                f"table {spec.name}: {', '.join(sorted(changed))} {'has' if len(changed) == 1 else 'have'} other code there; "
+                "have the same code on all hosts"
+            )
         url = _own_url(order.url_variable)
         if not await is_server_of_run(url, order.holder, order.settings):
             raise DatabaseUnavailable(
                 f"its {order.url_variable} leads to another server or database than the head's: the run has no session there"
             )
-        workers, limited = _fitting(order)
-        work = cls(order, url, Opened(pid=os.getpid(), workers=workers, limited=limited), abandoned)
+        workers_max, limited = _carried(order)
+        workers = min(workers_max, order.workers_max)
+        opened = Opened(pid=os.getpid(), workers=workers, workers_max=workers_max, limited=limited)
+        work = cls(order, url, opened, abandoned)
         await work._start()
         return work
 
@@ -263,8 +270,8 @@ def _seen_worker(worker: WorkerAtWork) -> WorkerSeen:
     )
 
 
-def _fitting(order: Open) -> tuple[int, tuple[tuple[IncidentKind, str], ...]]:
-    """How many workers this host can have, by its own CPUs and memory and by the head's share of connections."""
+def _carried(order: Open) -> tuple[int, tuple[tuple[IncidentKind, str], ...]]:
+    """How many workers this host can have by its own CPUs and memory, and why these are fewer than asked for."""
     limits = order.settings
     wanted = limits.workers or default_workers()
     carried = workers_in_memory(limits)
@@ -272,7 +279,7 @@ def _fitting(order: Open) -> tuple[int, tuple[tuple[IncidentKind, str], ...]]:
     if carried < wanted:
         told = f"host {order.host.name}: {carried} workers instead of {wanted}: memory carries no more"
         limited.append((IncidentKind.WORKERS_LIMITED, told))
-    return max(1, min(wanted, carried, order.workers_max)), tuple(limited)
+    return max(1, min(wanted, carried)), tuple(limited)
 
 
 def _import_from_too(folders: Sequence[str]) -> None:

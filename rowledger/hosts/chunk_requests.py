@@ -89,19 +89,29 @@ class ChunkRequests:
         return True
 
     async def run_lane(self, remote: RemoteHost) -> None:
-        """Have one chunk after another committed there; raises HostGone. A cancel puts the chunk back into the queue."""
+        """Have one chunk after another committed there, until the host has more lanes than workers; raises HostGone.
+
+        A cancel puts the chunk back into the queue.
+        """
         lane = _Lane()
-        while True:
-            request = await self._queue.take(lane)
-            if request is None or request.answered.done():  # its load has failed or was cancelled meanwhile
-                continue
-            try:
-                await self._have_committed(remote, request)
-            except BaseException:
-                if not request.answered.done():
-                    request.job = request.job.numbered(request.job.attempt + 1)
+        remote.lanes += 1
+        try:
+            while True:
+                request = await self._queue.take(lane)
+                if request is None or request.answered.done():  # its load has failed or was cancelled meanwhile
+                    continue
+                if remote.lanes > remote.workers:
                     self._queue.put(request, _AGAIN)
-                raise
+                    return
+                try:
+                    await self._have_committed(remote, request)
+                except BaseException:
+                    if not request.answered.done():
+                        request.job = request.job.numbered(request.job.attempt + 1)
+                        self._queue.put(request, _AGAIN)
+                    raise
+        finally:
+            remote.lanes -= 1
 
     async def _have_committed(self, remote: RemoteHost, request: _Request) -> None:
         """One chunk on one host; raises HostGone where the host is what has failed."""

@@ -59,7 +59,12 @@ class HostAtWork:
 
     def _start_lanes(self, group: asyncio.TaskGroup) -> None:
         self._remote.may_work.set()
-        self._lanes = [group.create_task(self._chunks.run_lane(self._remote)) for _ in range(self._remote.workers_max)]
+        self._add_lanes(group)
+
+    def _add_lanes(self, group: asyncio.TaskGroup) -> None:
+        self._lanes = [lane for lane in self._lanes if not lane.done()]
+        for _ in range(len(self._lanes), self._remote.workers):
+            self._lanes.append(group.create_task(self._chunks.run_lane(self._remote)))
 
     def _heard(self, group: asyncio.TaskGroup) -> None:
         """Look at the host's news; raises HostGone where it has been cut off from the database for too long."""
@@ -68,6 +73,7 @@ class HostAtWork:
         if not away:
             self._reaches.set()
         if self._benched_at is None:
+            self._add_lanes(group)
             if away and (self._judging is None or self._judging.done()):
                 self._reaches.clear()
                 self._judging = group.create_task(self._judge())

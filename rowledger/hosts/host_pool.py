@@ -333,8 +333,8 @@ class HostPool:
         if charged > self._limits.respawns_max:
             self._chunks.break_with(
                 PoolBroken(
-                    f"{charged} workers died in this run, the respawn budget is {self._limits.respawns_max}; the last one on "
-                    f"host {remote.host.name}. Look at `rowledger incidents --table TABLE`, fix the cause, rerun"
+                    f"{counted(charged, 'worker')} died in this run, the respawn budget is {self._limits.respawns_max}; the "
+                    f"last one on host {remote.host.name}. Look at `rowledger incidents --table TABLE`, fix the cause, rerun"
                 )
             )
 

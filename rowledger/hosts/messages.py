@@ -41,8 +41,9 @@ class Open(Message):
     """Work for a run, as the host with this name and number; `holder` is the run's, in hexadecimal.
 
     `path` are the folders from which the head imports: those that exist on the host are searched after its own. The host reads
-    the target's URL from its own environment variable `url_variable`. `versions` and `contract` are the head's. At most
-    `workers_max` workers are started. `silent_s` seconds without a poll mean that the head is gone.
+    the target's URL from its own environment variable `url_variable`. `versions`, `contract` and `modules` (digests of the
+    user's modules, by name) are the head's. At most `workers_max` workers are started. `silent_s` seconds without a poll mean
+    that the head is gone.
     """
 
     holder: str
@@ -56,14 +57,16 @@ class Open(Message):
     silent_s: float
     versions: dict[str, str]
     contract: str
+    modules: dict[str, str]
 
 
 class Opened(Message):
-    """The host's workers are starting. `limited` names each reason for having fewer than asked for."""
+    """The host's workers are starting; it can have `workers_max`. `limited` names each reason for fewer than asked for."""
 
     kind: Literal["opened"] = "opened"
     pid: int
     workers: int
+    workers_max: int
     limited: tuple[tuple[IncidentKind, str], ...] = ()
 
 
@@ -109,7 +112,7 @@ class Done(Message):
 
 
 class Missing(Message):
-    """The host does not have this file and could not get it from its origin, for this reason: the head sends its bytes."""
+    """The host does not have this file, or not undamaged, for this reason: the head sends its bytes, again if need be."""
 
     kind: Literal["missing"] = "missing"
     name: str

@@ -36,6 +36,7 @@ __all__ = ["HostRefused", "RemoteHost"]
 _READ_S = 600.0  # to read a chunk's spooled files
 _POLLS_PER_SILENCE = 4
 _LOOK_S = 0.5
+_SENDINGS_MAX = 3  # of a chunk whose files do not arrive as they are
 _OF_A_HOST = {FailureKind.SOURCE, FailureKind.FATAL}  # another host may see other files, or have a full disk
 
 
@@ -55,9 +56,11 @@ class RemoteHost:
         self.host = host
         self.news = News()
         self.workers_max = 0
-        """As many as it was opened with."""
+        """As many as it can have."""
         self.workers = 0
         """As many as it may have now."""
+        self.lanes = 0
+        """As many chunks as it may be given at once: after a change of `workers` soon as many as these."""
         self.pid: int | None = None
         """The agent's, once it is known."""
         self.may_work = asyncio.Event()
@@ -83,7 +86,7 @@ class RemoteHost:
             raise HostRefused(str(unable), pid=None) from None
         if not isinstance(answer, Opened):
             raise HostRefused(answer.reason, pid=answer.pid, may_pass=answer.may_pass)
-        self.workers = self.workers_max = answer.workers
+        self.workers, self.workers_max = answer.workers, answer.workers_max
         self.pid = answer.pid
         return answer
 
@@ -92,11 +95,7 @@ class RemoteHost:
         answer = await self._send(job, sent_whole=False)
         if isinstance(answer, Missing):
             async with self._sending_whole:  # what the first chunk brings, the others find there
-                if answer.name in self._sent_whole:
-                    answer = await self._send(job, sent_whole=False)
-                if isinstance(answer, Missing):
-                    name, answer = answer.name, await self._send(job, sent_whole=True)
-                    self._sent_whole.add(name)
+                answer = await self._send_again(job, answer)
         match answer:
             case Done(outcome=Failed(failure=failure) as failed) if failure in _OF_A_HOST:
                 return failed.model_copy(update={"summary": f"on host {self.host.name}: {failed.summary}"})
@@ -108,6 +107,19 @@ class RemoteHost:
                 raise as_error(answer, self.host.name)
             case Missing():
                 raise HostGone(f"asks for {answer.name}, which it was sent: {answer.reason}")
+
+    async def _send_again(self, job: ChunkJob, answer: Done | Missing | Raised) -> Done | Missing | Raised:
+        """Send a job with the files that were missing, or damaged, until they have arrived; not for ever."""
+        for _ in range(_SENDINGS_MAX):
+            if not isinstance(answer, Missing):
+                break
+            name = answer.name
+            answer = await self._send(job, sent_whole=name not in self._sent_whole)
+            if isinstance(answer, Missing):
+                self._sent_whole.discard(name)
+            else:
+                self._sent_whole.add(name)
+        return answer
 
     async def _send(self, job: ChunkJob, *, sent_whole: bool) -> Done | Missing | Raised:
         packed = await in_thread(lambda: pack(job, self._spool_dir, sent_whole=sent_whole), timeout_s=_READ_S)

@@ -16,6 +16,7 @@ import xxhash
 from rowledger.chunk import ChunkJob
 from rowledger.errors import NotEnoughSpace, SourceError
 from rowledger.hosts.messages import SentFile
+from rowledger.machine import require_free_space
 from rowledger.settings import settings
 from rowledger.sources import fetch_again, file_status, is_fetchable, is_fetched
 from rowledger.spec import ChunkDescriptor
@@ -24,7 +25,7 @@ __all__ = ["MissingFile", "Packed", "ReceivedFiles", "pack"]
 
 
 class MissingFile(Exception):
-    """A file could not be had from its origin."""
+    """A file could not be had from its origin, or arrived with other bytes."""
 
     def __init__(self, name: str, reason: str) -> None:
         super().__init__(reason)
@@ -98,7 +99,7 @@ class ReceivedFiles:
         self._numbers = itertools.count(1)  # threads ask for them
 
     def unpack(self, job: ChunkJob, files: tuple[SentFile, ...], content: bytes) -> tuple[ChunkJob, list[Path]]:
-        """The job with the paths of copies, and those to delete after it; raises MissingFile and SourceError."""
+        """The job with the paths of copies, and those to delete after it; raises MissingFile and NotEnoughSpace."""
         paths: dict[str, Path] = {}
         passing: list[Path] = []
         offset = 0
@@ -107,9 +108,8 @@ class ReceivedFiles:
                 if not file.follows:
                     paths[file.name] = self._shared(file, None)
                     continue
-                data = content[offset : offset + file.size]
+                data = _undamaged(content[offset : offset + file.size], file)
                 offset += file.size
-                _require_undamaged(data, file, job)
                 if file.shared:
                     paths[file.name] = self._shared(file, data)
                     continue
@@ -165,12 +165,14 @@ def _with_paths(job: ChunkJob, changed: Callable[[ChunkDescriptor], ChunkDescrip
     return job if new == descriptor else replace(job, chunk=replace(job.chunk, descriptor=new))
 
 
-def _require_undamaged(data: bytes, file: SentFile, job: ChunkJob) -> None:
+def _undamaged(data: bytes, file: SentFile) -> bytes:
     if len(data) != file.size or xxhash.xxh3_128_hexdigest(data) != file.digest:
-        raise SourceError(f"{job.name}: a spooled file arrived damaged; rerun")
+        raise MissingFile(file.name, "it arrived damaged")
+    return data
 
 
 def _write(copy: Path, data: bytes) -> None:
+    require_free_space(copy.parent, settings().disk_free_min_bytes + len(data))
     try:
         copy.write_bytes(data)
     except OSError as error:

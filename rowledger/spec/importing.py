@@ -19,7 +19,16 @@ from pydantic import ValidationError
 from rowledger.errors import RowledgerError, SpecError
 from rowledger.settings import import_folders
 
-__all__ = ["MAINS", "import_file", "import_module", "import_path", "is_importable", "mistake", "module_file"]
+__all__ = [
+    "MAINS",
+    "find_module",
+    "import_file",
+    "import_module",
+    "import_path",
+    "is_importable",
+    "mistake",
+    "module_file",
+]
 
 MAINS = ("__main__", "__mp_main__")
 """Names of the module that a process was started with; multiprocessing uses the second one in a child process."""
@@ -75,16 +84,22 @@ def module_file(module: ModuleType) -> Path | None:
 
 def is_importable(name: str, file: Path | None) -> bool:
     """Whether an import of `name`, in a process with our `import_path`, finds `file`; None means a module without a file."""
+    if (found := find_module(name)) is None:
+        return False
+    if file is None:
+        return not found.has_location
+    return found.origin is not None and _is_same(Path(found.origin), file)
+
+
+def find_module(name: str) -> ModuleSpec | None:
+    """What an import of `name`, in a process with our `import_path`, would find; it is not imported, nor are its packages."""
     path: list[str] | None = None
     found: ModuleSpec | None = None
     for package in itertools.accumulate(name.split("."), "{}.{}".format):
         if (found := _found(package, path)) is None:
-            return False
+            return None
         path = list(found.submodule_search_locations or ())
-    assert found is not None  # noqa: S101 - a name has a part
-    if file is None:
-        return not found.has_location
-    return found.origin is not None and _is_same(Path(found.origin), file)
+    return found
 
 
 def _found(name: str, path: list[str] | None) -> ModuleSpec | None:

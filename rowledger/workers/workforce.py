@@ -10,6 +10,7 @@ from typing import TypeVar
 from pydantic import BaseModel
 
 from rowledger.chunk import Job, PlanJob
+from rowledger.counted import counted
 from rowledger.errors import PoolBroken
 from rowledger.ledger import Incident, IncidentKind
 from rowledger.machine import Host
@@ -140,7 +141,7 @@ class Workforce:
         self.charged_deaths += 1
         if self.charged_deaths > self.limits.respawns_max and self.broken is None:
             self.broken = PoolBroken(
-                f"{self.charged_deaths} workers died in this {self._activity}, the respawn budget is "
+                f"{counted(self.charged_deaths, 'worker')} died in this {self._activity}, the respawn budget is "
                 f"{self.limits.respawns_max}; the last one (pid {self.host.told(child.pid)}) {death.summary}. Look at "
                 f"`rowledger incidents --table TABLE`, fix the cause, {self._activity.again}"
             )

@@ -26,11 +26,17 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[ProcessHosts]:
 
 @pytest.fixture
 def begin(database: str, tmp_path: Path) -> Iterator[Callable[..., "Future[PartitionReport]"]]:
-    """Begin a load of one partition in a thread of its own; its report is the future's result."""
-    with ThreadPoolExecutor(1) as threads:
+    """Begin a load of one partition in a thread of its own; its report is the future's result. Two may go on at once."""
+    with ThreadPoolExecutor(2) as threads:
 
         def begin_one(spec: TableSpec, key: str, **writer: object) -> "Future[PartitionReport]":
             observer = writer.pop("observer", None) or Recorder()
             return threads.submit(load_one, database, spec, tmp_path, key, observer=observer, **{**QUICK, **writer})
 
         yield begin_one
+
+
+@pytest.fixture
+def url(database: str) -> dict[str, str]:
+    """The environment of a host that reaches this test's database."""
+    return {"ROWLEDGER_DATABASE_URL": database}

@@ -27,12 +27,6 @@ _COMMITTED = "select count(*) from rowledger.chunk where state = 'committed'"
 _DONE_S = 120
 
 
-@pytest.fixture
-def url(database: str) -> dict[str, str]:
-    """The environment of a host that reaches this test's database."""
-    return {"ROWLEDGER_DATABASE_URL": database}
-
-
 def _hosts_of_chunks(database: str) -> dict[int, str]:
     return {row[0]: row[1] for row in fetch(database, "select chunk_no, worker_host from rowledger.chunk order by 1")}
 

@@ -54,6 +54,7 @@ def test_an_agent_that_has_refused_waits_for_its_head_no_longer_than_a_head_may_
             silent_s=0.0,
             versions={"rowledger": "another"},
             contract="",
+            modules={},
         )
         answer = decode_open_answer(await agent.open(order.model_dump_json().encode()))
         assert isinstance(answer, Refused)

@@ -83,7 +83,7 @@ def test_nothing_of_a_chunk_that_cannot_be_unpacked_stays_behind(tmp_path: Path)
     missing = SentFile(name="other", digest="0", size=1, follows=False, shared=True)
     with pytest.raises(MissingFile):
         ReceivedFiles(lambda: copies).unpack(packed.job, (*packed.files, missing), packed.content)
-    with pytest.raises(SourceError, match="arrived damaged"):
+    with pytest.raises(MissingFile, match="arrived damaged"):
         ReceivedFiles(lambda: copies).unpack(packed.job, (*packed.files, *packed.files), packed.content)
     assert not list(copies.iterdir())
 
