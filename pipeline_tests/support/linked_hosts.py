@@ -153,7 +153,9 @@ class LinkedHosts:
         """SIGKILL all of a host, as a power cut does; returns the pids. Where it ends silently, no head is told."""
         self.take_away(host)
         self._call(lambda: self._unplug(host, silently=silently))
-        return host.signal(signal.SIGKILL)
+        killed = host.signal(signal.SIGKILL)
+        host.proxy.cut_all()  # a frozen connection ends too, as keepalives would have it
+        return killed
 
     def cut(self, host: LinkedHost) -> None:
         """Let nothing pass between heads and this host, without telling either side."""

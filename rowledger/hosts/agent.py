@@ -41,7 +41,7 @@ from rowledger.ledger import Holder, IncidentKind, SupervisorSessions
 from rowledger.machine import in_thread, spool_folder
 from rowledger.postgres import OutageGate, check_url_shape, may_retry, summarize
 from rowledger.settings import secret_from_environment, settings
-from rowledger.spec import TableSpec, code_behind, import_path
+from rowledger.spec import TableSpec, import_path, modules_behind
 from rowledger.workers import Hello, IncidentRecorder, Pool, WorkerAtWork, default_workers, workers_in_memory
 
 __all__ = ["Agent"]
@@ -161,7 +161,9 @@ class _Work:
             raise SpecError(
                 f"table {spec.name}: its row model or transform is another one there; have the same code on all hosts"
             )
-        if changed := [name for name, digest in code_behind(spec).items() if order.modules.get(name, digest) != digest]:
+        if changed := [
+            name for name, digest in modules_behind(spec).items() if order.modules.get(name, digest) != digest
+        ]:
             raise SpecError(
                 f"table {spec.name}: {', '.join(sorted(changed))} {'has' if len(changed) == 1 else 'have'} other code there; "
                 "have the same code on all hosts"

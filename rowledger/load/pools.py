@@ -9,7 +9,7 @@ from rowledger.load.request import RunRequest
 from rowledger.machine import Host
 from rowledger.postgres import OutageGate
 from rowledger.settings import WriterSettings
-from rowledger.spec import code_behind
+from rowledger.spec import modules_behind
 from rowledger.workers import EarlyProcesses, Hello, IncidentRecorder, LoadPool, Pool
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def pool_of(
         silent_s=request.writer.host_silent_s,
         versions=code_versions(),
         contract=contract_digest(request.spec),
-        modules=code_behind(request.spec),
+        modules=modules_behind(request.spec),
     )
     return HostPool(
         local,

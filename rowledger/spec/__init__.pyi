@@ -1,4 +1,4 @@
-from .code_behind import code_behind as code_behind
+from .code_behind import modules_behind as modules_behind
 from .column import (
     DECIMAL_DIGITS_MAX as DECIMAL_DIGITS_MAX,
     INTEGER_LIMITS as INTEGER_LIMITS,

@@ -11,13 +11,13 @@ from pathlib import Path
 from rowledger.spec.importing import MAINS, find_module, module_file
 from rowledger.spec.table import TableSpec
 
-__all__ = ["code_behind"]
+__all__ = ["modules_behind"]
 
 _LIBRARY_FOLDERS = {"site-packages", "dist-packages"}
 _OWN_PACKAGE = __name__.partition(".")[0]
 
 
-def code_behind(spec: TableSpec) -> dict[str, str]:
+def modules_behind(spec: TableSpec) -> dict[str, str]:
     """A digest of each module of the user that a worker runs: SHA-256 of its file, by the module's name.
 
     They are the modules of the row model, the transform and the source's class, and all modules that these import, wherever in

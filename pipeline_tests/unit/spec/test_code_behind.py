@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rowledger.spec.code_behind import code_behind
+from rowledger.spec.code_behind import modules_behind
 from rowledger.spec.table import TableSpec
 
 _TABLE = """
@@ -57,7 +57,7 @@ def _spec() -> TableSpec:
 
 def test_the_table_s_own_module_and_its_package_count_and_no_library(project: Path) -> None:
     assert (project / "shop").is_dir()
-    assert code_behind(_spec()).keys() == {"shop", "shop.table"}
+    assert modules_behind(_spec()).keys() == {"shop", "shop.table"}
 
 
 @pytest.mark.parametrize(
@@ -79,9 +79,9 @@ def test_a_change_in_a_module_that_is_imported_shows_wherever_that_is_written(pr
     _write(project, "shop/table.py", f"{statement}\n{_TABLE}")
     _write(project, "shop/middle.py", "from rates import PERCENT\nVALUE = PERCENT")
     _write(project, "rates.py", "PERCENT = 19")
-    before = code_behind(_spec())
+    before = modules_behind(_spec())
     _write(project, "rates.py", "PERCENT = 20")
-    after = code_behind(_spec())
+    after = modules_behind(_spec())
     assert {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)} == {"rates"}
 
 
@@ -89,7 +89,7 @@ def test_modules_that_import_one_another_and_what_cannot_be_parsed_or_found_do_n
     _write(project, "shop/table.py", f"import rates\n{_TABLE}")
     _write(project, "rates.py", "def later():\n    import tax, nowhere, nowhere.else_, shop.table\n")
     _write(project, "tax.py", "def (")
-    assert code_behind(_spec()).keys() == {"shop", "shop.table", "rates", "tax"}
+    assert modules_behind(_spec()).keys() == {"shop", "shop.table", "rates", "tax"}
 
 
 def test_an_installed_library_does_not_count_but_for_the_package_of_the_table_itself(
@@ -101,11 +101,11 @@ def test_an_installed_library_does_not_count_but_for_the_package_of_the_table_it
     _write(installed, "shop/middle.py", "")
     _write(installed, "rates.py", "")
     monkeypatch.syspath_prepend(installed)
-    assert code_behind(_spec()).keys() == {"shop", "shop.table", "shop.middle"}
+    assert modules_behind(_spec()).keys() == {"shop", "shop.table", "shop.middle"}
 
 
 def test_tables_of_a_file_that_no_import_finds_have_it_under_the_file_s_name(project: Path) -> None:
     _write(project, "elsewhere/prices.py", f"import rates\n{_TABLE}")
     _write(project, "rates.py", "")
     spec = TableSpec.from_reference(f"{project / 'elsewhere' / 'prices.py'}:SPEC")
-    assert code_behind(spec).keys() == {"prices", "rates"}
+    assert modules_behind(spec).keys() == {"prices", "rates"}
