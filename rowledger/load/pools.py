@@ -1,10 +1,13 @@
 """The pool of a run: on this machine, or on the hosts of an engine."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rowledger.ledger import Holder, Incident, SupervisorSessions
+from rowledger.load.preflight import Preflight
+from rowledger.load.production import needs_producer
 from rowledger.load.request import RunRequest
 from rowledger.machine import Host
 from rowledger.postgres import OutageGate
@@ -15,41 +18,51 @@ from rowledger.workers import EarlyProcesses, Hello, IncidentRecorder, LoadPool,
 if TYPE_CHECKING:
     from rowledger.hosts import EarlyHosts
 
-__all__ = ["pool_of"]
+__all__ = ["RunStart", "pool_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class RunStart:
+    """What a run has before its pool. The writer's settings in the request are those that `preflight` has left of `asked`.
+
+    `early` processes, and agents of the `engine`, are coming up already; without an engine all is done on this machine.
+    """
+
+    request: RunRequest
+    asked: WriterSettings
+    preflight: Preflight
+    holder: Holder
+    early: EarlyProcesses
+    engine: "EarlyHosts | None"
+    spool_dir: Path
 
 
 def pool_of(
-    request: RunRequest,
-    hello: Hello,
-    asked: WriterSettings,
+    start: RunStart,
     *,
-    engine: "EarlyHosts | None",
-    connections_max: int,
     gate: OutageGate,
-    incidents: IncidentRecorder,
     watching: SupervisorSessions,
-    holder: Holder,
+    incidents: IncidentRecorder,
     told: Callable[[Incident], None],
     ready: Callable[[], Awaitable[None]],
-    spool_dir: Path,
     jobs_expected: int,
-    production_expected: bool,
-    early: EarlyProcesses,
 ) -> LoadPool:
     """The pool of a run.
 
     With an engine the local one only plans and produces. The chunks are committed by hosts, which judge what they can have of
-    the settings that were `asked` for.
+    the settings that were asked for. They get chunks once the run is `ready`; their incidents are `told`.
     """
-    log = request.observer.log
+    request, holder, engine = start.request, start.holder, start.engine
+    spec, writer, log = request.spec, request.writer, request.observer.log
+    hello = Hello.of(spec, url=request.url, settings=writer, holder=holder.token.hex, host=holder.host)
     local = Pool(
         hello,
         gate=gate,
         notice=incidents.record,
         log=log,
         jobs_expected=jobs_expected if engine is None else 0,
-        production_expected=production_expected,
-        early=early,
+        production_expected=needs_producer(spec, request.partitions, request.landing_dir),
+        early=start.early,
     )
     if engine is None:
         return local
@@ -61,19 +74,19 @@ def pool_of(
         host=Host.this(),
         spec=hello.spec,
         path=hello.path,
-        settings=asked,
-        url_variable=request.writer.hosts_url_variable,
+        settings=start.asked,
+        url_variable=writer.hosts_url_variable,
         workers_max=1,
-        silent_s=request.writer.host_silent_s,
+        silent_s=writer.host_silent_s,
         versions=code_versions(),
-        contract=contract_digest(request.spec),
-        modules=modules_behind(request.spec),
+        contract=contract_digest(spec),
+        modules=modules_behind(spec),
     )
     return HostPool(
         local,
         engine,
-        Sharing(order, connections_max, spool_dir),
-        request.writer,
+        Sharing(order, start.preflight.share.workers, start.spool_dir),
+        writer,
         gate=gate,
         losses=HostLosses(watching, incidents, holder, log=log),
         told=told,

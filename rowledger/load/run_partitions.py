@@ -21,9 +21,9 @@ from rowledger.load.interrupt import run_interruptible
 from rowledger.load.leases import LeaseKeeper
 from rowledger.load.on_servers import load_on_servers
 from rowledger.load.partition_load import PartitionLoad
-from rowledger.load.pools import pool_of
+from rowledger.load.pools import RunStart, pool_of
 from rowledger.load.preflight import Preflight, check_before_loading
-from rowledger.load.production import LOOK_S, needs_producer
+from rowledger.load.production import LOOK_S
 from rowledger.load.progress import PartitionProgress, ProgressReporter
 from rowledger.load.rejection import record_failed_run
 from rowledger.load.request import RunRequest
@@ -33,7 +33,7 @@ from rowledger.machine import in_thread, spool_folder
 from rowledger.postgres import OldSnapshots, OutageGate, Target, describe_format
 from rowledger.settings import WriterSettings, settings
 from rowledger.spec import Partition, TableSpec
-from rowledger.workers import EarlyProcesses, Hello, IncidentRecorder
+from rowledger.workers import EarlyProcesses, IncidentRecorder
 
 if TYPE_CHECKING:
     from rowledger.hosts import EarlyHosts
@@ -117,7 +117,7 @@ async def _load_claimed(
         except RowledgerError as error:
             await record_failed_run(request, error)
             raise
-        async with _opened(request, asked, preflight, holder, spool_dir, early, engine) as run:
+        async with _opened(RunStart(request, asked, preflight, holder, early, engine, spool_dir)) as run:
             return await _load_all(run, spool_dir)
 
 
@@ -147,16 +147,9 @@ async def _jobs_expected(request: RunRequest) -> int:
 
 
 @contextlib.asynccontextmanager
-async def _opened(
-    request: RunRequest,
-    asked: WriterSettings,
-    preflight: Preflight,
-    holder: Holder,
-    spool_dir: Path,
-    early: EarlyProcesses,
-    engine: "EarlyHosts | None",
-) -> AsyncIterator[RunContext]:
+async def _opened(start: RunStart) -> AsyncIterator[RunContext]:
     """Run pool, leases and progress while the block runs, and end all of them after it."""
+    request, preflight, holder = start.request, start.preflight, start.holder
     progress = {partition.key: PartitionProgress() for partition in request.partitions}
 
     def count(incident: Incident) -> None:
@@ -180,27 +173,18 @@ async def _opened(
     )
     watching.adopt(preflight.session)
     incidents = IncidentRecorder(watching, holder, request.run_id, log=log, told=count)
-    hello = Hello.of(request.spec, url=url, settings=writer, holder=holder.token.hex, host=holder.host)
 
     async def ready() -> None:
         await asyncio.wait({opening})
 
     pool = pool_of(
-        request,
-        hello,
-        asked,
-        engine=engine,
-        connections_max=share.workers,
+        start,
         gate=gate,
-        incidents=incidents,
         watching=watching,
-        holder=holder,
+        incidents=incidents,
         told=count,
         ready=ready,
-        spool_dir=spool_dir,
         jobs_expected=await _jobs_expected(request),
-        production_expected=needs_producer(request.spec, request.partitions, request.landing_dir),
-        early=early,
     )
     opening = asyncio.create_task(sessions.open_one())  # while the first partition is planned
     try:

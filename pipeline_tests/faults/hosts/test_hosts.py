@@ -269,7 +269,7 @@ def test_a_host_with_fewer_connections_than_before_stops_workers_and_loses_no_ro
             return await super().__aenter__()
 
     monkeypatch.setattr("rowledger.hosts.HostPool", Kept)
-    proxy.throttle(lambda session: 20_000 if "worker" in session else None)
+    proxy.throttle(lambda session: 4_000 if "worker" in session else None)
     engine.add("north", {"ROWLEDGER_DATABASE_URL": proxy.url})
     rows = events(3_000)
     write_source(tmp_path, "events", DAY, rows)
@@ -299,22 +299,17 @@ def test_no_process_is_left_when_a_run_fails_while_hosts_are_at_work(
 
 
 def _sessions_like(database: str, pattern: str) -> list[int]:
-    return [
-        row[0] for row in fetch(database, "select pid from pg_stat_activity where application_name like $1", pattern)
-    ]
+    """The server processes of this test's sessions with such names; tests beside it have others."""
+    found = fetch(
+        database,
+        "select pid from pg_stat_activity where application_name like $1 and datname = current_database()",
+        pattern,
+    )
+    return [row[0] for row in found]
 
 
 def _wait_for_sessions(database: str, pattern: str, count: int) -> None:
-    wait_until(
-        lambda: (
-            (
-                fetch_value(database, "select count(*) from pg_stat_activity where application_name like $1", pattern)
-                or 0
-            )
-            >= count
-        ),
-        f"{count} sessions like {pattern}",
-    )
+    wait_until(lambda: len(_sessions_like(database, pattern)) >= count, f"{count} sessions like {pattern}")
 
 
 def test_the_dead_workers_of_a_lost_host_count_once_while_its_loss_is_recorded(

@@ -98,7 +98,7 @@ def test_a_host_that_began_with_few_connections_gets_more_workers_later(
             pools.append(self)
 
     monkeypatch.setattr("rowledger.hosts.HostPool", WithFewConnections)
-    proxy.throttle(lambda name: 20_000 if "worker" in name else None)
+    proxy.throttle(lambda name: 4_000 if "worker" in name else None)
     engine.add("north", {"ROWLEDGER_DATABASE_URL": proxy.url})
     rows = events(3_000)
     write_source(tmp_path, "events", DAY, rows)
