@@ -263,6 +263,8 @@ class Round:
         plan = dataclasses.replace(
             last, failpoints="", workers=2, stall_timeout_s=20, busy_wait_s=15, starts_at=None, host_silent_s=10
         )
+        if self._fleet:  # a node that came back may not have come up: Ray gives it 30 s, on a busy machine too few
+            self._fleet.ready(self.plan.hosts)
         for attempt in range(1, _RERUNS_MAX + 1):
             run = self._start(url_of_runs, landing, plan)
             while run.exit_code is None and not self._is_over_a_bound([run], None):
