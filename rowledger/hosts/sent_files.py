@@ -13,12 +13,13 @@ from pathlib import Path
 
 import xxhash
 
+from rowledger import sources
 from rowledger.chunk import ChunkJob
 from rowledger.errors import NotEnoughSpace, SourceError
 from rowledger.hosts.messages import SentFile
 from rowledger.machine import require_free_space
 from rowledger.settings import settings
-from rowledger.sources import fetch_again, file_status, is_fetchable, is_fetched
+from rowledger.sources import file_status, is_fetchable, is_fetched
 from rowledger.spec import ChunkDescriptor
 
 __all__ = ["MissingFile", "Packed", "ReceivedFiles", "pack"]
@@ -147,7 +148,7 @@ class ReceivedFiles:
                 raise MissingFile(file.name, "it was not sent yet")
             else:
                 try:
-                    fetch_again(
+                    sources.fetch_again(  # imported when it is needed, since it brings pyarrow
                         file.origin, copy, digest=file.digest, disk_free_min_bytes=settings().disk_free_min_bytes
                     )
                 except (SourceError, OSError) as error:

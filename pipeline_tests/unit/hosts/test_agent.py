@@ -2,6 +2,8 @@
 
 import asyncio
 import importlib
+import subprocess
+import sys
 
 import pytest
 
@@ -63,3 +65,11 @@ def test_an_agent_that_has_refused_waits_for_its_head_no_longer_than_a_head_may_
             await left.wait()
 
     asyncio.run(scenario())
+
+
+def test_an_agent_and_its_head_start_without_the_libraries_that_only_workers_need() -> None:
+    heavy = "{'numpy', 'pandas', 'polars', 'pyarrow', 'ray'}"
+    modules = "rowledger.hosts.agent, rowledger.hosts.agent_thread, rowledger.hosts.host_pool, rowledger.load.pools"
+    program = f"import sys, {modules}; print(sorted({heavy} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.strip() == "[]"
