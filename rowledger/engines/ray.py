@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -27,7 +28,7 @@ except ImportError as error:
 __all__ = ["RayEngine"]
 
 _CONNECT_S = 30.0
-_LOOK_S = 10.0
+_LOOK_S, _LOOK_AGAIN_S = 10.0, 120.0
 _LINE_MAX = 300
 _NAMESPACE = "rowledger"
 
@@ -63,7 +64,7 @@ class RayEngine:
         self._address = address or os.environ.get("RAY_ADDRESS") or "auto"
         self._is_counted = False
         self._is_wanted = True
-        self._is_looking = False
+        self._looking_since: float | None = None
 
     async def __aenter__(self) -> Self:
         """Connect, unless this process is connected already; raises HostsUnavailable."""
@@ -122,8 +123,8 @@ class RayEngine:
 
         A node that was started with no CPUs is to work for nobody, by Ray's own convention for the head of a large cluster.
         """
-        if self._is_looking:
-            raise HostGone(f"Ray has not answered for {_LOOK_S:g} s")
+        if self._looking_since is not None and time.monotonic() < self._looking_since + _LOOK_AGAIN_S:
+            raise HostGone("Ray does not answer")
         try:
             nodes = await in_thread(self._look, timeout_s=_LOOK_S)
         except Exception as error:  # noqa: BLE001 - Ray raises classes of all kinds
@@ -132,13 +133,13 @@ class RayEngine:
         return sorted(map(_place, alive), key=lambda place: (place.name, place.address))
 
     def _look(self) -> list[dict[str, Any]]:
-        """All nodes. One look at a time, because one that hangs keeps its thread."""
-        self._is_looking = True
+        """All nodes. A look that hangs keeps its thread, so the next one is not begun soon."""
+        self._looking_since = time.monotonic()
         try:
             nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
             return nodes
         finally:
-            self._is_looking = False
+            self._looking_since = None
 
     async def start(self, place: Place) -> AgentHandle:
         """Start an agent on a node. Whether it comes up is seen by its first answer."""

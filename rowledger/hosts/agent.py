@@ -8,12 +8,13 @@ import contextlib
 import os
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from uuid import UUID, uuid4
 
 from pydantic import BaseModel, SecretStr
 
+from rowledger.counted import counted
 from rowledger.errors import DatabaseUnavailable, PoolBroken, RowledgerError, SpecError
 from rowledger.hosts.agent_news import AgentNews
 from rowledger.hosts.engine import UNOPENED_S
@@ -46,6 +47,7 @@ from rowledger.workers import Hello, IncidentRecorder, Pool, WorkerAtWork, defau
 
 __all__ = ["Agent"]
 
+_SHOWN = 5
 _FILE_S = 600.0  # to write the files of one chunk, or to fetch one
 
 
@@ -161,12 +163,12 @@ class _Work:
             raise SpecError(
                 f"table {spec.name}: its row model or transform is another one there; have the same code on all hosts"
             )
-        if changed := [
-            name for name, digest in modules_behind(spec).items() if order.modules.get(name, digest) != digest
-        ]:
+        if changed := await _changed_modules(spec, order.modules):
+            shown = ", ".join(changed[:_SHOWN]) + (
+                f" and {len(changed) - _SHOWN} more" if len(changed) > _SHOWN else ""
+            )
             raise SpecError(
-                f"table {spec.name}: {', '.join(sorted(changed))} {'has' if len(changed) == 1 else 'have'} other code there; "
-                "have the same code on all hosts"
+                f"table {spec.name}: other code there in {counted(len(changed), 'module')}: {shown}; have the same on all hosts"
             )
         url = _own_url(order.url_variable)
         if not await is_server_of_run(url, order.holder, order.settings):
@@ -174,7 +176,7 @@ class _Work:
                 f"its {order.url_variable} leads to another server or database than the head's: the run has no session there"
             )
         workers_max, limited = _carried(order)
-        workers = min(workers_max, order.workers_max)
+        workers = min(workers_max, order.workers_first)
         opened = Opened(pid=os.getpid(), workers=workers, workers_max=workers_max, limited=limited)
         work = cls(order, url, opened, abandoned)
         await work._start()
@@ -282,6 +284,12 @@ def _carried(order: Open) -> tuple[int, tuple[tuple[IncidentKind, str], ...]]:
         told = f"host {order.host.name}: {carried} workers instead of {wanted}: memory carries no more"
         limited.append((IncidentKind.WORKERS_LIMITED, told))
     return max(1, min(wanted, carried)), tuple(limited)
+
+
+async def _changed_modules(spec: TableSpec, of_head: Mapping[str, str]) -> list[str]:
+    """The user's modules that are other ones here than on the head's machine. What only one of them has does not count."""
+    found = await in_thread(lambda: modules_behind(spec, also=of_head), timeout_s=_FILE_S)
+    return sorted(name for name, digest in of_head.items() if found.get(name, digest) != digest)
 
 
 def _import_from_too(folders: Sequence[str]) -> None:

@@ -84,6 +84,7 @@ class HostPool:
         self._changed = asyncio.Event()
         self._gathering: asyncio.Task[None] | None = None
         self._closed = True
+        self._places_max = 0  # hosts that the run could have now
         self._lost = 0
         self._charged_of_lost = self._peak_of_lost = 0
 
@@ -134,9 +135,10 @@ class HostPool:
         """Have this many connections of workers from now on; see `LoadPool.resize`. Hosts hear of it with their next poll."""
         self._connections_max = workers - _LOCAL_WORKERS
         hosts = sorted(self._hosts.values(), key=lambda remote: remote.workers_max)
-        left = self._connections_max - len(hosts)
-        for waiting, remote in zip(range(len(hosts), 0, -1), hosts, strict=True):  # what a small one spares, others get
-            remote.workers = min(remote.workers_max, max(1, left // waiting))
+        sharing = max(len(hosts), self._places_max)  # those that may come have a share too
+        left = self._connections_max - sharing
+        for number, remote in enumerate(hosts):  # what a small one spares, others get
+            remote.workers = min(remote.workers_max, max(1, left // (sharing - number)))
             left -= remote.workers
 
     # ---- which hosts there are ----------------------------------------------------------------------------------------------
@@ -160,6 +162,9 @@ class HostPool:
             places: Sequence[Place] = ()
             with contextlib.suppress(HostGone):  # the engine does not answer now; hosts that are at work go on
                 places = await self._engine.places()
+            if places:
+                able = sum(place.identifier not in self._refused for place in places)
+                self._places_max = min(able, self._limits.hosts or Host.NUMBER_MAX)
             for place in places:
                 if self._may_take(place):
                     task = asyncio.create_task(self._serve(place), name=f"host {place.name}")
@@ -246,7 +251,7 @@ class HostPool:
             async with asyncio.timeout(limits.start_timeout_s):
                 agent = await self._engine.start(place)
             remote = RemoteHost(host, agent, limits, self._sharing.spool_dir)
-            order = self._sharing.order.model_copy(update={"host": host, "workers_max": self._share()})
+            order = self._sharing.order.model_copy(update={"host": host, "workers_first": self._share()})
             opened = await remote.open(order, limits.start_timeout_s)
             self._log(logging.INFO, f"host {host.name}: {counted(opened.workers, 'worker')}, agent {opened.pid}")
             for kind, told in opened.limited:  # its agent is to hear from its head meanwhile

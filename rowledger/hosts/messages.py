@@ -42,8 +42,8 @@ class Open(Message):
 
     `path` are the folders from which the head imports: those that exist on the host are searched after its own. The host reads
     the target's URL from its own environment variable `url_variable`. `versions`, `contract` and `modules` (digests of the
-    user's modules, by name) are the head's. At most `workers_max` workers are started. `silent_s` seconds without a poll mean
-    that the head is gone.
+    user's modules, by name) are the head's. It starts `workers_first` workers at most, until a poll
+    says another number. `silent_s` seconds without a poll mean that the head is gone.
     """
 
     holder: str
@@ -53,7 +53,7 @@ class Open(Message):
     path: tuple[str, ...]
     settings: WriterSettings
     url_variable: str
-    workers_max: int
+    workers_first: int
     silent_s: float
     versions: dict[str, str]
     contract: str

@@ -36,7 +36,7 @@ __all__ = ["HostRefused", "RemoteHost"]
 _READ_S = 600.0  # to read a chunk's spooled files
 _POLLS_PER_SILENCE = 4
 _LOOK_S = 0.5
-_SENDINGS_MAX = 3  # of a chunk whose files do not arrive as they are
+_RESENDINGS_MAX = 3  # of a chunk whose files do not arrive as they are
 _OF_A_HOST = {FailureKind.SOURCE, FailureKind.FATAL}  # another host may see other files, or have a full disk
 
 
@@ -60,7 +60,7 @@ class RemoteHost:
         self.workers = 0
         """As many as it may have now."""
         self.lanes = 0
-        """As many chunks as it may be given at once: after a change of `workers` soon as many as these."""
+        """Those that run: chunks that it is given at once. One too many ends when it next takes a chunk."""
         self.pid: int | None = None
         """The agent's, once it is known."""
         self.may_work = asyncio.Event()
@@ -110,7 +110,7 @@ class RemoteHost:
 
     async def _send_again(self, job: ChunkJob, answer: Done | Missing | Raised) -> Done | Missing | Raised:
         """Send a job with the files that were missing, or damaged, until they have arrived; not for ever."""
-        for _ in range(_SENDINGS_MAX):
+        for _ in range(_RESENDINGS_MAX):
             if not isinstance(answer, Missing):
                 break
             name = answer.name

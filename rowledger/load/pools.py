@@ -5,20 +5,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rowledger.errors import SpecError
 from rowledger.ledger import Holder, Incident, SupervisorSessions
 from rowledger.load.preflight import Preflight
 from rowledger.load.production import needs_producer
 from rowledger.load.request import RunRequest
-from rowledger.machine import Host
+from rowledger.machine import Host, in_thread
 from rowledger.postgres import OutageGate
 from rowledger.settings import WriterSettings
-from rowledger.spec import modules_behind
+from rowledger.spec import TableSpec, modules_behind
 from rowledger.workers import EarlyProcesses, Hello, IncidentRecorder, LoadPool, Pool
 
 if TYPE_CHECKING:
     from rowledger.hosts import EarlyHosts
 
 __all__ = ["RunStart", "pool_of"]
+
+_READ_S = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +40,7 @@ class RunStart:
     spool_dir: Path
 
 
-def pool_of(
+async def pool_of(
     start: RunStart,
     *,
     gate: OutageGate,
@@ -76,11 +79,11 @@ def pool_of(
         path=hello.path,
         settings=start.asked,
         url_variable=writer.hosts_url_variable,
-        workers_max=1,
+        workers_first=1,
         silent_s=writer.host_silent_s,
         versions=code_versions(),
         contract=contract_digest(spec),
-        modules=modules_behind(spec),
+        modules=await _modules(spec),
     )
     return HostPool(
         local,
@@ -93,3 +96,12 @@ def pool_of(
         log=log,
         ready=ready,
     )
+
+
+async def _modules(spec: TableSpec) -> dict[str, str]:
+    try:
+        return await in_thread(lambda: modules_behind(spec), timeout_s=_READ_S)
+    except TimeoutError:
+        raise SpecError(
+            f"table {spec.name}: the modules behind its rows could not be read within {_READ_S:g} s, for hosts to compare them"
+        ) from None

@@ -177,7 +177,7 @@ async def _opened(start: RunStart) -> AsyncIterator[RunContext]:
     async def ready() -> None:
         await asyncio.wait({opening})
 
-    pool = pool_of(
+    pool = await pool_of(
         start,
         gate=gate,
         watching=watching,

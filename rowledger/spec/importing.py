@@ -72,8 +72,11 @@ def _package_path(module: ModuleType) -> list[str]:
 
 
 def _own(module: ModuleType, attribute: str) -> Any:  # noqa: ANN401 - what a module has under that name
-    """Read from the module's namespace, because a lazy module imports every attribute it is asked for."""
-    return getattr(module, "__dict__", {}).get(attribute)
+    """Read from the module's namespace, because a lazy module imports every attribute it is asked for, or runs then."""
+    try:
+        return object.__getattribute__(module, "__dict__").get(attribute)
+    except AttributeError:  # `sys.modules` may hold anything
+        return None
 
 
 def module_file(module: ModuleType) -> Path | None:
@@ -96,17 +99,24 @@ def find_module(name: str) -> ModuleSpec | None:
     path: list[str] | None = None
     found: ModuleSpec | None = None
     for package in itertools.accumulate(name.split("."), "{}.{}".format):
-        if (found := _found(package, path)) is None:
+        if (found := _found(package, path)) is not None:
+            path = list(found.submodule_search_locations or ())
+        # A namespace package in another package is not found before that is imported.
+        elif not (path := [folder for each in path or () if (folder := _below(each, package)) is not None]):
             return None
-        path = list(found.submodule_search_locations or ())
     return found
+
+
+def _below(folder: str, package: str) -> str | None:
+    inner = Path(folder, package.rpartition(".")[2])
+    return str(inner) if inner.is_dir() else None
 
 
 def _found(name: str, path: list[str] | None) -> ModuleSpec | None:
     """What a new import would find; `importlib.util.find_spec` would return modules that are already loaded."""
     for finder in sys.meta_path:
         where = import_path() if path is None and finder is PathFinder else path
-        with contextlib.suppress(ImportError, AttributeError):
+        with contextlib.suppress(ImportError, AttributeError, KeyError):
             if (found := finder.find_spec(name, where, None)) is not None:
                 return found
     return None

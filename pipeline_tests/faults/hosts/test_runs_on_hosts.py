@@ -19,7 +19,7 @@ from pipeline_tests.support.process_hosts import ProcessHosts
 from pipeline_tests.support.proxy import Proxy
 from pipeline_tests.support.replaying import assert_verified, edit, replay, results
 from pipeline_tests.support.server_traps import execute, session
-from pipeline_tests.support.tables import DAY, EVENTS, READINGS, changed, events, readings, write_source
+from pipeline_tests.support.tables import DAY, EVENTS, NEXT_DAY, READINGS, changed, events, readings, write_source
 from pipeline_tests.support.waiting import wait_until
 from rowledger.errors import HostsUnavailable
 from rowledger.hosts.host_pool import HostPool
@@ -80,7 +80,9 @@ def test_a_host_with_another_module_behind_the_transform_is_refused(
     engine.add("north", {**url, "PYTHONPATH": str(tmp_path / "host")})
     report = begin(spec, "all", start_timeout_s=60).result(_DONE_S)
     assert isinstance(report.error, HostsUnavailable)
-    assert "host north: table prices: rates_of_tax has other code there" in str(report.error)
+    assert "host north: table prices: other code there in 1 module: rates_of_tax; have the same on all hosts" in str(
+        report.error
+    )
     engine.hosts.pop("north")
     engine.add("south", {**url, "PYTHONPATH": str(tmp_path / "head")})
     assert begin(spec, "all", busy_wait_s=10).result(_DONE_S).error is None
@@ -113,27 +115,52 @@ def test_a_host_that_began_with_few_connections_gets_more_workers_later(
     assert_accounted(database, EVENTS, rows)
 
 
-def test_what_is_recorded_of_a_host_that_begins_does_not_keep_it_from_its_head(
-    database: str, tmp_path: Path, engine: ProcessHosts, begin: Begin, url: dict[str, str]
+def test_a_host_that_comes_gets_a_share_of_connections_that_another_one_has(
+    database: str, tmp_path: Path, engine: ProcessHosts, begin: Begin, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    engine.add("north", url)
-    rows = events(300)
+    class WithFiveConnections(HostPool):
+        def __init__(self, local: Any, engine: Any, sharing: Any, limits: Any, **others: Any) -> None:
+            super().__init__(local, engine, replace(sharing, connections_max=5), limits, **others)
+
+        def resize(self, _workers: int) -> None:
+            super().resize(5)
+
+    monkeypatch.setattr("rowledger.hosts.HostPool", WithFiveConnections)
+    proxy.throttle(lambda name: 2_000 if "worker" in name else None)
+    engine.add("north", {"ROWLEDGER_DATABASE_URL": proxy.url})
+    rows = events(3_000)
     write_source(tmp_path, "events", DAY, rows)
+    loading = begin(EVENTS, DAY, workers=3, lease_s=2)
+    wait_until(lambda: _workers_on(database, 1) == 3, "the first host has all connections")
+    engine.add("south", {"ROWLEDGER_DATABASE_URL": proxy.url})
+    wait_until(lambda: (_workers_on(database, 1), _workers_on(database, 2)) == (1, 1), "both have a worker")
+    proxy.throttle(lambda _session: None)
+    assert loading.result(_DONE_S).error is None
+    assert_accounted(database, EVENTS, rows)
+
+
+def test_what_is_recorded_of_a_host_that_begins_does_not_keep_it_from_its_head(
+    database: str, tmp_path: Path, engine: ProcessHosts, begin: Begin, proxy: Proxy
+) -> None:
+    engine.add("north", {"ROWLEDGER_DATABASE_URL": proxy.url})
+    rows, others = events(300), events(100, day=NEXT_DAY)
+    write_source(tmp_path, "events", DAY, rows)
+    write_source(tmp_path, "events", NEXT_DAY, others)
+    assert begin(EVENTS, NEXT_DAY).result(_DONE_S).error is None  # there is a ledger now
+    proxy.throttle(lambda name: 2_000 if "worker" in name else None)
     with session(database) as other:
-        execute(other, "begin")
-        execute(other, "create schema if not exists rowledger")
-        loading = begin(EVENTS, DAY, workers=3, worker_memory_bytes=available_memory_bytes(), host_silent_s=2)
-        execute(other, "rollback")
-        wait_until(lambda: bool(engine["north"].agents), "the host is asked")
         execute(other, "begin; lock table rowledger.incident in exclusive mode")
+        loading = begin(EVENTS, DAY, workers=3, worker_memory_bytes=available_memory_bytes(), host_silent_s=2)
+        wait_until(lambda: len(engine["north"].agents) == 2, "the host is asked")
         engine["north"].wait_for_news()
         engine["north"].wait_for_news()
         execute(other, "rollback")
+    proxy.throttle(lambda _session: None)
     report = loading.result(_DONE_S)
     assert report.error is None
     assert not report.deaths
     assert "workers_limited" in {incident.kind for incident in report.incidents}
-    assert_accounted(database, EVENTS, rows)
+    assert_accounted(database, EVENTS, [*rows, *others])
 
 
 def test_an_agent_that_its_head_has_closed_and_not_ended_leaves(

@@ -52,7 +52,7 @@ def test_an_agent_that_has_refused_waits_for_its_head_no_longer_than_a_head_may_
             path=(),
             settings=WriterSettings(),
             url_variable="ROWLEDGER_DATABASE_URL",
-            workers_max=1,
+            workers_first=1,
             silent_s=0.0,
             versions={"rowledger": "another"},
             contract="",

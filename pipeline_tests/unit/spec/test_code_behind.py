@@ -1,7 +1,9 @@
 """The modules whose code makes a table's rows: each that is imported, however that is written, and no library."""
 
 import importlib
+import importlib.util
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -102,6 +104,70 @@ def test_an_installed_library_does_not_count_but_for_the_package_of_the_table_it
     _write(installed, "rates.py", "")
     monkeypatch.syspath_prepend(installed)
     assert modules_behind(_spec()).keys() == {"shop", "shop.table", "shop.middle"}
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["def later():\n    from reports import templates", "def later():\n    from reports.templates.monthly import HEAD"],
+)
+def test_a_namespace_package_in_a_package_that_is_not_loaded_is_searched(project: Path, statement: str) -> None:
+    _write(project, "shop/table.py", f"{statement}\n{_TABLE}")
+    _write(project, "reports/__init__.py", "")
+    _write(project, "reports/templates/monthly.py", "HEAD = 1")
+    names = {"shop", "shop.table", "reports"} | ({"reports.templates.monthly"} if "HEAD" in statement else set())
+    assert modules_behind(_spec()).keys() == names
+    assert "reports" not in sys.modules
+
+
+def test_a_namespace_package_that_is_partly_installed_counts_where_it_is_the_user_s(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _write(project, "shop/table.py", f"import rates.own\nimport rates.bought\n{_TABLE}")
+    _write(project, "rates/own.py", "")
+    _write(project, "lib/site-packages/rates/bought.py", "")
+    monkeypatch.syspath_prepend(project / "lib" / "site-packages")
+    assert modules_behind(_spec()).keys() == {"shop", "shop.table", "rates.own"}
+
+
+def test_modules_that_another_machine_counts_count_here_too(project: Path) -> None:
+    _write(project, "lib/site-packages/rates.py", "")
+    sys.path.append(str(project / "lib" / "site-packages"))
+    try:
+        assert modules_behind(_spec(), also=["rates", "nowhere"]).keys() == {"shop", "shop.table", "rates"}
+    finally:
+        sys.path.remove(str(project / "lib" / "site-packages"))
+
+
+def test_files_of_one_name_are_told_apart_from_either_alone(project: Path) -> None:
+    for folder, text in (("a", "VALUE = 1"), ("b", "VALUE = 2")):
+        _write(project, f"{folder}/prices.py", f"{text}\n{_TABLE}")
+    one = modules_behind(TableSpec.from_reference(f"{project / 'a' / 'prices.py'}:SPEC"))
+    other = modules_behind(TableSpec.from_reference(f"{project / 'b' / 'prices.py'}:SPEC"))
+    assert one.keys() == other.keys() == {"prices"}
+    assert one != other
+
+
+def test_a_text_that_python_warns_of_is_read_to_its_end(project: Path) -> None:
+    _write(project, "shop/table.py", f"import rates\n{_TABLE}")
+    _write(project, "rates.py", "def later():\n    import tax\nPATTERN = '\\d'\n")
+    _write(project, "tax.py", "")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        spec = _spec()
+        warnings.simplefilter("error")
+        assert modules_behind(spec).keys() == {"shop", "shop.table", "rates", "tax"}
+
+
+def test_a_module_that_loads_when_it_is_used_is_not_run_by_this(project: Path) -> None:
+    _write(project, "shop/table.py", f"import rates\n{_TABLE}")
+    _write(project, "rates.py", "import nowhere_at_all")
+    found = importlib.util.find_spec("rates")
+    assert found is not None
+    assert found.loader is not None
+    found.loader = importlib.util.LazyLoader(found.loader)
+    sys.modules["rates"] = module = importlib.util.module_from_spec(found)
+    found.loader.exec_module(module)
+    assert modules_behind(_spec()).keys() == {"shop", "shop.table", "rates"}
 
 
 def test_tables_of_a_file_that_no_import_finds_have_it_under_the_file_s_name(project: Path) -> None:
