@@ -33,7 +33,7 @@ def claim_by_plain_select() -> None:
         "claim_chunk",
         r"(?s)^update .*",
         "select enqueued_rows from rowledger.chunk "
-        "where load_id = $1 and chunk_no = $2 and state = 'pending' and $3::integer > 0 and $4::integer > 0",
+        "where load_id = $1 and chunk_no = $2 and state = 'pending' and num_nonnulls($3::integer, $4::integer, $5::text) > 0",
     )
     in_query("record_chunk_counts", r" and state = 'committed'", "")
     in_query("record_chunk_counts", r"\bset ", "set state = 'committed', committed_at = clock_timestamp(), ")
