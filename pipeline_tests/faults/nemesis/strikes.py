@@ -323,7 +323,7 @@ class Striker:
         send(pid, signal.SIGSTOP)
 
         def go_on() -> None:
-            if process.is_running():
+            if group or process.is_running():  # a worker that is starting outlives its supervisor while it is stopped
                 send(pid, signal.SIGCONT)
             for run in self._living():
                 if run.pid == pid and run.must_end_by is not None:
