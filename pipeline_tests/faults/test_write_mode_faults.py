@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeline_tests.support.assertions import assert_nothing_left_over, source_rows, table_rows
-from pipeline_tests.support.database import fetch, sessions
+from pipeline_tests.support.database import fetch, sessions, staging_tables
 from pipeline_tests.support.loading import Recorder, load_one
 from pipeline_tests.support.proxy import Fate, Proxy, is_commit
 from pipeline_tests.support.tables_of_write_modes import (
@@ -99,3 +99,48 @@ def test_a_source_that_is_loaded_as_it_comes_finds_out_at_its_end_that_it_was_ap
     assert [row[0] for row in fetch(database, "select load_id from rowledger.dead_letter")] == [1]
     assert [result.passed for result in run_verify(KEYLESS_SPOOLED, url=database)] == [True]
     assert_nothing_left_over(database)
+
+
+@pytest.mark.parametrize("place", ["before_publish=sigkill", "before_publish=raise"])
+def test_a_load_that_an_ended_run_has_left_is_ended_where_the_rows_are_there_already(
+    database: str, tmp_path: Path, start: Callable[..., subprocess.Popen[str]], place: str
+) -> None:
+    write_sales(tmp_path, DAY, FIRST)
+    assert load_one(database, APPENDED_KEYLESS, tmp_path, DAY).error is None
+    write_sales(tmp_path, DAY, SECOND)
+    process = start(database, APPENDED_KEYLESS, tmp_path, [DAY], failpoints=place)
+    assert process.wait(timeout=60)
+    wait_until(lambda: not sessions(database), "the ended run's sessions are gone", timeout_s=10)
+    assert staging_tables(database, "loading")
+    write_sales(tmp_path, DAY, FIRST)
+    observer = Recorder()
+    assert load_one(database, APPENDED_KEYLESS, tmp_path, DAY, observer=observer).error is None
+    assert "already appended by load 1; nothing was added" in observer.text
+    states = [tuple(row) for row in fetch(database, "select state, verdict from rowledger.load order by load_id")]
+    assert states[1:] == [("abandoned", "the rows that the source has now were appended by load 1")]
+    assert not staging_tables(database, "abandoned")
+    assert_nothing_left_over(database)
+    write_sales(tmp_path, DAY, SECOND)
+    assert load_one(database, APPENDED_KEYLESS, tmp_path, DAY).error is None
+    _assert_once(database, APPENDED_KEYLESS)
+
+
+def test_a_load_that_another_run_is_at_work_on_goes_on_where_the_rows_are_there_already(
+    database: str, tmp_path: Path, start: Callable[..., subprocess.Popen[str]]
+) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    write_sales(first, DAY, FIRST)
+    write_sales(second, DAY, SECOND)
+    assert load_one(database, APPENDED_KEYLESS, first, DAY).error is None
+    process = start(database, APPENDED_KEYLESS, second, [DAY], failpoints="before_publish=sleep")
+    wait_until(
+        lambda: fetch(database, "select 1 from rowledger.chunk where load_id > 1 and state = 'committed'"),
+        "the other run has committed its chunk",
+    )
+    assert load_one(database, APPENDED_KEYLESS, first, DAY).error is None
+    assert fetch(database, "select state from rowledger.load join rowledger.lease using (load_id)") == [("loading",)]
+    process.kill()
+    process.wait(60)
+    report = load_one(database, APPENDED_KEYLESS, second, DAY, busy_wait_s=20)
+    assert (report.error, report.resumed) == (None, True)
+    _assert_once(database, APPENDED_KEYLESS)

@@ -135,7 +135,14 @@ class PartitionLoad:
         if self._spec.source.is_streamed and not await self._is_read_at_once():
             return await self._finish(await self._load_as_it_comes(), pending=())
         manifest = await self._plan()
-        repeated = await find_repeated(self._run.sessions, self._spec, self._target, self._partition, manifest)
+        repeated = await find_repeated(
+            self._run.sessions,
+            self._spec,
+            self._target,
+            self._partition,
+            manifest,
+            run_id=self._run.request.run_id,
+        )
         if repeated is not None:
             self._say(f"{self._name}: {repeated.note}")
             self._progress.set(repeated.totals)

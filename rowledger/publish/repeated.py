@@ -11,9 +11,13 @@ from rowledger.ledger import (
     CheckName,
     LoadState,
     SupervisorSessions,
+    discard_staging,
     end_load,
+    find_loading_load,
     read_chunk_totals,
     record_bounds_of_former,
+    take_over_load,
+    terminate_sessions,
 )
 from rowledger.postgres import Target, drop_staging, lock_target_against_writers, query
 from rowledger.publish.finish_context import FinishContext, read_repeated_load
@@ -26,9 +30,18 @@ __all__ = ["end_as_repeated", "find_repeated", "judge_repeated"]
 
 
 async def find_repeated(
-    sessions: SupervisorSessions, spec: TableSpec, target: Target, partition: Partition, manifest: Manifest
+    sessions: SupervisorSessions,
+    spec: TableSpec,
+    target: Target,
+    partition: Partition,
+    manifest: Manifest,
+    *,
+    run_id: str | None,
 ) -> LoadVerdict | None:
-    """The verdict on rows that an earlier load has appended, before they are read a second time; None for other rows."""
+    """The verdict on rows that an earlier load has appended, before they are read a second time; None for other rows.
+
+    A load that a dead run has begun meanwhile is ended, since no run would come back to it.
+    """
     if spec.write_mode is not WriteMode.APPEND:
         return None
 
@@ -37,9 +50,25 @@ async def find_repeated(
         if earlier is None:
             return None
         await record_bounds_of_former(connection, str(spec.target), partition)
+        await _abandon_unfinished(connection, spec, partition, earlier, run_id)
         return await judge_repeated(connection, spec, target, partition, manifest, earlier)
 
     return await sessions.transaction(f"table {spec.name}, partition {partition.key}: look for an earlier load", look)
+
+
+async def _abandon_unfinished(
+    connection: asyncpg.Connection, spec: TableSpec, partition: Partition, earlier: int, run_id: str | None
+) -> None:
+    found = await find_loading_load(connection, str(spec.target), partition.key)
+    if found is None:
+        return
+    lease = found.lease
+    if lease is not None and (lease.has_session or await terminate_sessions(connection, lease.token)):
+        return  # its run is at work, or this role may not end what is left of it
+    if (mine := await take_over_load(connection, found.handle, partition, run_id)) is not None:
+        why = f"the rows that the source has now were appended by load {earlier}"
+        await end_load(connection, mine, LoadState.ABANDONED, why)
+        await discard_staging(connection, mine.staging_table)
 
 
 async def end_as_repeated(connection: asyncpg.Connection, load: FinishContext, earlier: int) -> LoadVerdict:

@@ -87,9 +87,18 @@ def judge_leftovers(database: str, spec: TableSpec, versions: Sequence[SourceVer
     )
     if staging:
         findings.append(f"staging tables left: {[row[0] for row in staging]}")
+    if findings:
+        findings += [f"{table}: {_entries(database, table)}" for table in ("lease", "load")]
     for verification in run_verify(spec, url=database):
         findings += [f"verify: {check.summary}" for check in verification.checks if not check.passed]
     return findings
+
+
+def _entries(database: str, table: str) -> str:
+    """What the ledger has in one of its tables, but for the wide columns."""
+    return str(
+        [row[0] for row in fetch(database, f"select to_jsonb(entry) - 'manifest' from rowledger.{table} as entry")]
+    )
 
 
 def judge_spool(home: Path) -> list[str]:
