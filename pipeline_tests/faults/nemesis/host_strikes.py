@@ -65,7 +65,8 @@ class HostStrikes:
                     return None
                 return Hit(_told(host, other_way), killed=killed)
             case Fault.KILL_AGENT:
-                pids = host.agent_pids()
+                if not (pids := host.agent_pids()):  # it has just ended
+                    return None
                 pid = pids[strike.pick % len(pids)]
                 os.kill(pid, signal.SIGKILL)
                 return Hit(f"agent {pid} of host {host.name}")
