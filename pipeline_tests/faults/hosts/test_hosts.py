@@ -261,13 +261,18 @@ def test_a_host_that_comes_later_gets_chunks_and_one_that_goes_loses_them(
 def test_a_host_with_fewer_connections_than_before_stops_workers_and_loses_no_row(
     database: str, tmp_path: Path, engine: ProcessHosts, begin: Begin, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pools: list[HostPool] = []
-
     class Kept(HostPool):
         async def __aenter__(self) -> Self:
             pools.append(self)
             return await super().__aenter__()
 
+        def resize(self, _workers: int) -> None:
+            """As often as the run looks at what the server has left, this is the test's own matter."""
+
+        def have(self, workers: int) -> None:
+            super().resize(workers)
+
+    pools: list[Kept] = []
     monkeypatch.setattr("rowledger.hosts.HostPool", Kept)
     proxy.throttle(lambda session: 4_000 if "worker" in session else None)
     engine.add("north", {"ROWLEDGER_DATABASE_URL": proxy.url})
@@ -275,11 +280,11 @@ def test_a_host_with_fewer_connections_than_before_stops_workers_and_loses_no_ro
     write_source(tmp_path, "events", DAY, rows)
     loading = begin(EVENTS, DAY, workers=3)
     _wait_for_sessions(database, "rowledger worker 1.%", 3)
-    pools[0].resize(3)  # the local worker's, the agent's and one more
+    pools[0].have(3)  # the local worker's, the agent's and one more
     wait_until(lambda: len(_sessions_like(database, "rowledger worker 1.%")) == 1, "two workers have ended")
     assert not loading.done()
     proxy.throttle(lambda _session: None)
-    pools[0].resize(5)
+    pools[0].have(5)
     report = loading.result(_DONE_S)
     assert report.error is None
     assert not report.deaths
