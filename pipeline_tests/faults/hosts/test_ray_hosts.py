@@ -70,10 +70,9 @@ def test_the_chunks_of_a_host_killed_in_mid_copy_are_committed_by_another(ray: R
     assert process.returncode == 0, said
     lost = ray.incidents("host_lost")
     assert {found["host"] for found in lost} == {"north"}
-    # A host that dies within the moment after it has given a worker a chunk has not told the head of it.
-    pids = {found["pid"] for found in lost}
-    assert pids
-    assert pids <= set(stopped) <= set(killed)
+    # A host that dies in the moment after it has given out chunks may not have told of its workers: then its agent is named.
+    assert set() < {found["pid"] for found in lost} <= set(killed)
+    assert set(stopped) <= set(killed)
     assert len({found["chunk_no"] for found in lost}) == len(lost)
     assert ray.hosts_of_chunks(EVENTS) == {"south"}
     assert_accounted(ray.url, EVENTS, rows)
