@@ -42,8 +42,8 @@ class Open(Message):
 
     `path` are the folders from which the head imports: those that exist on the host are searched after its own. The host reads
     the target's URL from its own environment variable `url_variable`. `versions`, `contract` and `modules` (digests of the
-    user's modules, by name) are the head's. It starts `workers_first` workers at most, until a poll
-    says another number. `silent_s` seconds without a poll mean that the head is gone.
+    user's modules, by name) are the head's. The host starts at most `workers_first` workers, until a poll
+    asks for another number. `silent_s` seconds without a poll mean that the head is gone.
     """
 
     holder: str

@@ -59,6 +59,7 @@ async def find_repeated(
 async def _abandon_unfinished(
     connection: asyncpg.Connection, spec: TableSpec, partition: Partition, earlier: int, run_id: str | None
 ) -> None:
+    """End the partition's unfinished load, unless a run is at work on it."""
     found = await find_loading_load(connection, str(spec.target), partition.key)
     if found is None:
         return

@@ -174,7 +174,7 @@ def test_an_agent_that_its_head_has_closed_and_not_ended_leaves(
     engine["north"].outlives_head = True
     agent = psutil.Process(engine["north"].agent_pid)
     assert loading.result(_DONE_S).error is None
-    assert not psutil.wait_procs([agent], timeout=30)[1], "the agent stays although nobody needs it"
+    assert not psutil.wait_procs([agent], timeout=30)[1], "the agent is still there"
     assert_accounted(database, EVENTS, rows)
 
 

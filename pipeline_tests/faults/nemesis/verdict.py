@@ -95,10 +95,8 @@ def judge_leftovers(database: str, spec: TableSpec, versions: Sequence[SourceVer
 
 
 def _entries(database: str, table: str) -> str:
-    """What the ledger has in one of its tables, but for the wide columns."""
-    return str(
-        [row[0] for row in fetch(database, f"select to_jsonb(entry) - 'manifest' from rowledger.{table} as entry")]
-    )
+    """All that the ledger has in one of its tables."""
+    return str([row[0] for row in fetch(database, f"select to_jsonb(entry) from rowledger.{table} as entry")])
 
 
 def judge_spool(home: Path) -> list[str]:
